@@ -1,0 +1,1 @@
+"""What several tests share; fixtures themselves stand in conftest.py."""

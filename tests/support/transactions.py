@@ -1,0 +1,102 @@
+"""A transaction engine over a local node with a signer of its own, for tests below custody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from tests.support.evm import account, address, sign
+
+from lockstep.chains.evm import ChainRegistry, EvmClient, UnsignedTransaction, transaction_hash
+from lockstep.custody import SignedTransaction, TransactionIntent
+from lockstep.kit.clock import SystemClock
+from lockstep.kit.database import Database
+from lockstep.kit.errors import LockstepError
+from lockstep.kit.ids import AppId, WalletId, new_id
+from lockstep.transactions import EngineSettings, State, Transaction, TransactionEngine, TransactionSender
+from lockstep.transactions.store import rows
+
+APP = AppId("01900000-0000-7000-8000-000000000001")
+WALLET = WalletId("01900000-0000-7000-8000-0000000000a0")
+
+
+@dataclass
+class Keys:
+    """Stands for custody: signs with anvil's accounts, or refuses what the test says."""
+
+    signed: list[UnsignedTransaction] = field(default_factory=list)
+    refusals: dict[int, LockstepError] = field(default_factory=dict)
+    """Error by value of the transaction."""
+
+    async def sign_transactions(
+        self, items: list[tuple[str, UnsignedTransaction]]
+    ) -> Sequence[SignedTransaction | LockstepError]:
+        answers: list[SignedTransaction | LockstepError] = []
+        for decision_id, tx in items:
+            if tx.value in self.refusals:
+                answers.append(self.refusals[tx.value])
+                continue
+            self.signed.append(tx)
+            raw = sign(account(int(decision_id.rsplit("-", 1)[1], 16)), tx)
+            answers.append(SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=tx.digest()))
+        return answers
+
+
+class Desk:
+    """Submits, steps and looks."""
+
+    def __init__(self, database: Database, chains: ChainRegistry, settings: EngineSettings | None = None) -> None:
+        self.database, self.chains = database, chains
+        self.keys = Keys()
+        self.clock = SystemClock()
+        self.sender = TransactionSender(chains, self.clock)
+        self.settings = settings or EngineSettings(resend_seconds=0.3)
+        self.engine = TransactionEngine(database, chains, self.keys, self.clock, self.settings)
+
+    @property
+    def client(self) -> EvmClient:
+        return next(iter(self.chains))
+
+    async def submit(self, key: str | None = None, *, index: int = 0, **changes: object) -> Transaction:
+        """Queue a transfer of 1 wei to account 5 from one of anvil's accounts, or what the changes say."""
+        fields: dict = {
+            "app_id": APP,
+            "wallet_id": WALLET,
+            "chain": self.client.chain,
+            "from_address": address(index),
+            "to": address(5),
+            "value": 1,
+            "data": b"",
+            "gas_limit": 21_000,
+            "idempotency_key": key or new_id(),
+        }
+        wakes = changes.pop("wakes", None)
+        intent = TransactionIntent(**(fields | changes))
+        decision_id = f"01900000-0000-7000-8000-{index:012x}"
+        async with self.database.tenant(APP) as uow:
+            return await self.sender.queue(uow, decision_id, intent, wakes=wakes)  # type: ignore[arg-type]
+
+    async def get(self, transaction_id: str) -> Transaction:
+        async with self.database.tenant(APP) as uow:
+            found = await rows.find(uow, APP, transaction_id)
+        assert found is not None
+        return found
+
+    async def states(self, transaction_id: str) -> list[State]:
+        async with self.database.tenant(APP) as uow:
+            return [step.to_state for step in await rows.list_steps(uow, APP, transaction_id)]
+
+    async def run_until(self, transaction_id: str, *states: State, seconds: float = 20) -> Transaction:
+        """Step the engine until the transaction is in one of the states."""
+        started = datetime.now(UTC)
+        while True:
+            found = await self.get(transaction_id)
+            if found.state in states:
+                return found
+            if (datetime.now(UTC) - started).total_seconds() > seconds:
+                raise AssertionError(f"still {found.state.value} ({found.reason}), expected {states}")
+            await self.engine.step()
+
+    async def mine(self, blocks: int = 1) -> None:
+        await self.client.call("anvil_mine", [hex(blocks)])
