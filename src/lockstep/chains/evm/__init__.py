@@ -1,0 +1,142 @@
+"""EVM chains: codecs (transactions, EIP-712, ABI, signatures), the client of a node, block references and followers.
+
+Knows bytes, blocks and nodes; knows no wallet, policy, order or table of a business module, and holds no key.
+"""
+
+from lockstep.chains.evm.abi import (
+    Contract,
+    DecodedEvent,
+    FunctionCall,
+    abi_decode,
+    abi_encode,
+    abi_encode_call,
+    decode_revert,
+    event_topic,
+    function_selector,
+)
+from lockstep.chains.evm.addresses import (
+    address_from_bytes,
+    address_from_public_key,
+    address_from_word,
+    address_to_bytes,
+    chain_name,
+    is_address,
+    keccak256,
+    parse_address,
+    parse_chain,
+    to_checksum,
+)
+from lockstep.chains.evm.artifacts import Artifact, load_artifact
+from lockstep.chains.evm.client import EvmClient, RpcFault, block_param
+from lockstep.chains.evm.config import ChainConfig
+from lockstep.chains.evm.errors import (
+    BadAddress,
+    BadSignature,
+    CallReverted,
+    MalformedCalldata,
+    MalformedTransaction,
+    MalformedTypedData,
+    NodeError,
+    NodeUnavailable,
+    ReorganisedTooDeep,
+    UnknownArtifact,
+    UnknownChain,
+    WrongChain,
+)
+from lockstep.chains.evm.follower import KEPT_BLOCKS, Follower, LogHandler
+from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send
+from lockstep.chains.evm.registry import ChainRegistry
+from lockstep.chains.evm.signatures import HALF_ORDER, ORDER, encode_signature, personal_digest, recover_address
+from lockstep.chains.evm.transactions import (
+    SignedTransaction,
+    UnsignedTransaction,
+    decode_signed,
+    decode_unsigned,
+    encode_signed,
+    intrinsic_gas,
+    transaction_hash,
+)
+from lockstep.chains.evm.typed_data import (
+    TypedData,
+    TypedDataDigest,
+    TypedValue,
+    encode_type,
+    read_typed_data,
+    typed_data_digest,
+)
+from lockstep.chains.evm.types import ZERO_ADDRESS, Address, BlockRef, Hash32
+from lockstep.chains.evm.wire import FeeHistory, Header, Log, LogFilter, Receipt
+
+__all__ = [
+    "HALF_ORDER",
+    "KEPT_BLOCKS",
+    "ORDER",
+    "ZERO_ADDRESS",
+    "Address",
+    "Artifact",
+    "BadAddress",
+    "BadSignature",
+    "BlockRef",
+    "CallReverted",
+    "ChainConfig",
+    "ChainRegistry",
+    "Contract",
+    "DecodedEvent",
+    "EvmClient",
+    "FeeHistory",
+    "Follower",
+    "FunctionCall",
+    "Hash32",
+    "Header",
+    "Log",
+    "LogFilter",
+    "LogHandler",
+    "MalformedCalldata",
+    "MalformedTransaction",
+    "MalformedTypedData",
+    "NodeError",
+    "NodeUnavailable",
+    "Receipt",
+    "ReorganisedTooDeep",
+    "RpcFault",
+    "SendOutcome",
+    "SendResult",
+    "SignedTransaction",
+    "TypedData",
+    "TypedDataDigest",
+    "TypedValue",
+    "UnknownArtifact",
+    "UnknownChain",
+    "UnsignedTransaction",
+    "WrongChain",
+    "abi_decode",
+    "abi_encode",
+    "abi_encode_call",
+    "address_from_bytes",
+    "address_from_public_key",
+    "address_from_word",
+    "address_to_bytes",
+    "block_param",
+    "chain_name",
+    "classify_send",
+    "decode_revert",
+    "decode_signed",
+    "decode_unsigned",
+    "encode_signature",
+    "encode_signed",
+    "encode_type",
+    "event_topic",
+    "function_selector",
+    "intrinsic_gas",
+    "is_address",
+    "keccak256",
+    "load_artifact",
+    "parse_address",
+    "parse_chain",
+    "personal_digest",
+    "read_typed_data",
+    "recover_address",
+    "to_checksum",
+    "transaction_hash",
+    "typed_data_digest",
+]

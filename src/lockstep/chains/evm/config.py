@@ -1,0 +1,49 @@
+"""What is known about a chain before the first question to a node: names, addresses of nodes, finality and fee bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lockstep.chains.evm.addresses import parse_chain
+from lockstep.chains.evm.types import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainConfig:
+    """One configured chain.
+
+    Raises:
+        ValueError: name and id do not fit, no node, or a bound that makes no sense.
+    """
+
+    chain: str
+    """CAIP-2 name, for example "eip155:31337"."""
+    chain_id: int
+    name: str
+    rpc_urls: Sequence[str] = field(repr=False)
+    """Nodes, the preferred one first. May carry keys, so they never show."""
+    finality_blocks: int
+    """A block is final when it lies at least this deep below the head."""
+    block_seconds: float
+    """Usual time between blocks; only paces polling."""
+    max_fee_per_gas: int
+    """Wei; the ceiling of every transaction that does not name a lower one. Above it we wait."""
+    min_priority_fee_per_gas: int = 1_000_000
+    """Wei; floor of the tip."""
+    contracts: Mapping[str, Address] = field(default_factory=dict)
+    first_block: int = 0
+    """Where followers begin that have no checkpoint yet: the block of our oldest contract."""
+    request_seconds: float = 5.0
+    batch_size: int = 200
+    """Most calls in one JSON-RPC batch."""
+    log_range: int = 500
+    """Most blocks in one eth_getLogs."""
+
+    def __post_init__(self) -> None:
+        if parse_chain(self.chain) != self.chain_id:
+            raise ValueError(f"{self.chain} does not have the chain id {self.chain_id}")
+        if not self.rpc_urls:
+            raise ValueError(f"{self.chain} has no node")
+        if self.finality_blocks < 0 or self.max_fee_per_gas < self.min_priority_fee_per_gas or self.batch_size < 1:
+            raise ValueError(f"{self.chain}: finality, fee bounds or batch size make no sense")

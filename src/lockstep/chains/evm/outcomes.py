@@ -1,0 +1,93 @@
+"""What a node's words mean: outcome of a send, and revert data in an error. Pure; nodes differ, so texts are matched.
+
+Source: error texts of geth, Nethermind, Erigon, Besu, reth and anvil as they are sent for eth_sendRawTransaction.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SendOutcome(StrEnum):
+    """What became of a raw transaction that was handed to a node."""
+
+    ACCEPTED = "accepted"
+    ALREADY_KNOWN = "already_known"
+    """The pool has these very bytes: as good as accepted."""
+    NONCE_TOO_LOW = "nonce_too_low"
+    """The nonce is mined: ask for the receipts of all its hashes."""
+    UNDERPRICED = "underpriced"
+    """Another transaction with this nonce pays too much to be replaced, or the tip is below the pool's minimum."""
+    NONCE_GAP = "nonce_gap"
+    """An earlier nonce is missing."""
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    FEE_TOO_LOW = "fee_too_low"
+    """The fee is below the base fee: wait or raise."""
+    INVALID = "invalid"
+    """No node will ever take it."""
+    UNKNOWN = "unknown"
+    """It may or may not be in a pool: send the same bytes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """Outcome of one send, with the node's own words (never the bytes)."""
+
+    outcome: SendOutcome
+    message: str | None = None
+
+    @property
+    def is_in_pool(self) -> bool:
+        return self.outcome in (SendOutcome.ACCEPTED, SendOutcome.ALREADY_KNOWN)
+
+
+_SEND_TEXTS: tuple[tuple[SendOutcome, tuple[str, ...]], ...] = (
+    # The order matters: "replacement transaction underpriced" before "underpriced", and so on.
+    (SendOutcome.UNDERPRICED, ("replacement transaction underpriced", "replacement fee too low", "replacement not allowed", "gas price too low to replace")),
+    (SendOutcome.ALREADY_KNOWN, ("already known", "already imported", "alreadyknown", "same hash was already imported", "known transaction", "transaction already in pool", "already exists")),
+    (SendOutcome.NONCE_TOO_LOW, ("nonce too low", "nonce is too low", "oldnonce", "old nonce", "nonce has already been used")),
+    (SendOutcome.NONCE_GAP, ("nonce too high", "nonce is too high", "too far in the future", "exceeds next nonce", "nonce gap", "future transaction")),
+    (SendOutcome.INSUFFICIENT_FUNDS, ("insufficient funds", "insufficient balance", "not enough funds", "upfront cost exceeds account balance", "insufficientfunds")),
+    (SendOutcome.FEE_TOO_LOW, ("less than block base fee", "fee cap less than", "max fee per gas less", "feetoolow", "fee too low")),
+    (SendOutcome.UNDERPRICED, ("underpriced", "tip below minimum", "tip cap below", "gas tip cap", "gas price too low", "gas price below")),
+    (SendOutcome.INVALID, ("intrinsic gas too low", "intrinsic gas too high", "exceeds block gas limit", "gas limit too high", "gas limit exceeds", "gas limit is too high", "exceeds the configured cap", "gas uint64 overflow", "oversized data", "max initcode size", "invalid sender", "invalid chain id", "wrong chain", "invalid signature", "floor data gas", "tip higher than fee cap", "max priority fee per gas higher", "rlp:", "failed to decode", "sender is not an eoa", "sender not an eoa", "transaction type not supported")),
+)  # fmt: skip
+_UNKNOWN_TEXTS = ("unknown transaction",)
+_REVERT_TEXTS = ("revert", "evm error", "vm execution error", "vm exception", "invalid opcode", "out of gas", "stack underflow", "stack overflow", "bad instruction", "invalid jump")  # fmt: skip
+_BUSY_TEXTS = ("rate limit", "too many requests", "limit exceeded", "429", "timeout", "timed out", "txpool is full", "temporarily unavailable", "header not found", "missing trie node")  # fmt: skip
+_HEX = re.compile(r"0x(?:[0-9a-fA-F]{2}){4,}")
+
+
+def classify_send(message: str) -> SendOutcome:
+    """Outcome that the text of an error of eth_sendRawTransaction stands for; `UNKNOWN` when the text is not known."""
+    text = message.lower()
+    if any(part in text for part in _UNKNOWN_TEXTS):
+        return SendOutcome.UNKNOWN
+    for outcome, parts in _SEND_TEXTS:
+        if any(part in text for part in parts):
+            return outcome
+    return SendOutcome.UNKNOWN
+
+
+def revert_data(code: int, message: str, data: object) -> bytes | None:
+    """Revert data in the error of a call; None when the error is not about the call's execution.
+
+    Some nodes put the bytes into `data`, some into an object inside it, some into the message.
+    """
+    text = message.lower()
+    is_revert = code == 3 or any(part in text for part in _REVERT_TEXTS)
+    if isinstance(data, dict):
+        data = next((value for value in data.values() if isinstance(value, str) and value.startswith("0x")), None)
+    if isinstance(data, str):
+        found = _HEX.search(data)
+        if found is not None or data == "0x":
+            return bytes.fromhex(found.group(0)[2:]) if found else b""
+    if not is_revert:
+        return None
+    found = _HEX.search(message)
+    return bytes.fromhex(found.group(0)[2:]) if found else b""
+
+
+def is_busy(message: str) -> bool:
+    """Whether another node, or the same one later, may answer what this error refused."""
+    return any(part in message.lower() for part in _BUSY_TEXTS)
