@@ -1,0 +1,203 @@
+"""From headers to a principal: the one place where credentials are checked.
+
+What was checked is remembered for two seconds by the hash of the credentials, so that a busy caller costs no query per
+request. Whatever must end at once (a session signer, a frozen wallet) is looked at again in the transaction that
+decides; two seconds are the most by which a revoked app secret lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from lockstep.custody.access import store
+from lockstep.custody.access.secrets import SESSION, WALLET_LOGIN, hash_secret, is_token, prefix_of
+from lockstep.custody.access.tokens import TokenVerifier
+from lockstep.custody.access.types import App
+from lockstep.custody.errors import (
+    AdminCredentialInvalid,
+    AppCredentialsInvalid,
+    CredentialsMissing,
+    SessionTokenInvalid,
+    TokenExpired,
+    TokenInvalid,
+)
+from lockstep.custody.types import Principal
+from lockstep.kit.clock import Clock
+from lockstep.kit.database import Database
+from lockstep.kit.ids import AppId, is_id, new_id
+
+REMEMBER: Final = timedelta(seconds=2)
+MAX_REMEMBERED: Final = 20_000
+_NOBODY: Final = bytes(32)
+
+T = TypeVar("T")
+
+
+class Authenticator:
+    """Checks credentials."""
+
+    def __init__(self, database: Database, tokens: TokenVerifier, clock: Clock) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._clock = clock
+        self._apps: _Memory[App] = _Memory(clock)
+        self._principals: _Memory[Principal] = _Memory(clock)
+
+    async def authenticate(
+        self, *, app_id: str | None = None, app_secret: str | None = None, authorization: str | None = None
+    ) -> Principal:
+        """Who sends these headers: ``X-App-Id``, ``X-App-Secret`` and ``Authorization``.
+
+        App headers alone are the app; with a bearer token of a user they are that user. A session token, a wallet
+        login or an administrator's credential stands for itself; a session token may come with its app's headers.
+
+        Raises:
+            CredentialsMissing: nothing, or only half of what is needed.
+            AppCredentialsInvalid, TokenInvalid, TokenExpired, SessionTokenInvalid, AdminCredentialInvalid: as named.
+            IssuerUnavailable: the public keys of the user's issuer cannot be read at the moment.
+        """
+        bearer = _bearer(authorization)
+        if app_id is None and app_secret is None:
+            if bearer is None:
+                raise CredentialsMissing("expected X-App-Id and X-App-Secret, or a bearer token")
+            return await self._by_token(bearer)
+        if app_id is None or app_secret is None:
+            raise CredentialsMissing("expected both X-App-Id and X-App-Secret")
+        app = await self._app(app_id, app_secret)
+        if bearer is None:
+            return Principal(kind="app", app_id=app.id)
+        if bearer.startswith(SESSION):
+            principal = await self._by_token(bearer)
+            if principal.app_id != app.id:
+                raise SessionTokenInvalid
+            return principal
+        return await self._user(app, bearer)
+
+    def forget(self) -> None:
+        """Forget everything remembered: after a revocation in this process."""
+        self._apps.clear()
+        self._principals.clear()
+
+    async def _app(self, app_id: str, secret: str) -> App:
+        prefix = prefix_of("app", secret)
+        if not is_id(app_id) or prefix is None:
+            raise AppCredentialsInvalid
+        digest = hash_secret(secret)
+
+        async def load() -> tuple[App, datetime | None]:
+            async with self._database.system("authenticate") as uow:
+                stored = await store.find_secret(uow, prefix)
+                known = stored.hash if stored else _NOBODY
+                matches = hmac.compare_digest(known, digest)
+                if stored is None or not matches or not stored.is_active or stored.app.status != "active":
+                    raise AppCredentialsInvalid
+                if not hmac.compare_digest(stored.app.id, app_id):
+                    raise AppCredentialsInvalid
+                await store.touch_secret(uow, stored.app.id, stored.id, self._clock.now())
+            return stored.app, None
+
+        return await self._apps.get(_memory_key("app", app_id, secret), load)
+
+    async def _user(self, app: App, token: str) -> Principal:
+        async def load() -> tuple[Principal, datetime | None]:
+            issuer, subject, expires_at = await self._tokens.verify(token, app.issuers)
+            async with self._database.tenant(app.id) as uow:
+                user_id, _ = await store.find_or_insert_user(
+                    uow, new_id(), app.id, issuer.issuer, subject, self._clock.now()
+                )
+            return Principal(kind="user", app_id=app.id, user_id=user_id), expires_at
+
+        return await self._principals.get(_memory_key("user", app.id, token), load)
+
+    async def _by_token(self, token: str) -> Principal:
+        if is_token(SESSION, token):
+            return await self._principals.get(_memory_key("session", "", token), lambda: self._load_session(token))
+        if is_token(WALLET_LOGIN, token):
+            return await self._principals.get(_memory_key("wallet", "", token), lambda: self._load_login(token))
+        if prefix_of("admin", token) is not None:
+            return await self._principals.get(_memory_key("admin", "", token), lambda: self._load_admin(token))
+        if token.startswith((SESSION, WALLET_LOGIN)):
+            raise SessionTokenInvalid
+        raise CredentialsMissing("a user's token needs X-App-Id and X-App-Secret next to it")
+
+    async def _load_session(self, token: str) -> tuple[Principal, datetime | None]:
+        async with self._database.system("authenticate") as uow:
+            session = await store.find_session(uow, hash_secret(token))
+        if session is None or session.status != "active" or session.app_status != "active":
+            raise SessionTokenInvalid
+        if self._clock.now() >= session.expires_at:
+            raise TokenExpired("the session signer has expired")
+        principal = Principal(kind="session", app_id=session.app_id, wallet_id=session.wallet_id, session_id=session.id)
+        return principal, session.expires_at
+
+    async def _load_login(self, token: str) -> tuple[Principal, datetime | None]:
+        async with self._database.system("authenticate") as uow:
+            login = await store.find_external_session(uow, hash_secret(token))
+        if login is None:
+            raise SessionTokenInvalid
+        address, expires_at = login
+        if self._clock.now() >= expires_at:
+            raise TokenExpired("the login has expired")
+        return Principal(kind="external", address=address), expires_at
+
+    async def _load_admin(self, token: str) -> tuple[Principal, datetime | None]:
+        async with self._database.system("authenticate") as uow:
+            found = await store.find_admin(uow, prefix_of("admin", token) or "")
+            admin_id, known, is_active = found or ("", _NOBODY, False)
+            if not hmac.compare_digest(known, hash_secret(token)) or not is_active:
+                raise AdminCredentialInvalid
+            await store.touch_admin(uow, admin_id, self._clock.now())
+        return Principal(kind="admin", name=admin_id), None
+
+
+class _Memory(Generic[T]):
+    """Values by the hash of the credentials that they stand for; one load at a time for each."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._values: dict[bytes, tuple[T, datetime]] = {}
+        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+
+    async def get(self, key: bytes, load: Callable[[], Awaitable[tuple[T, datetime | None]]]) -> T:
+        """The remembered value, or what `load` returns with the moment at which it ends by itself."""
+        if (value := self._find(key)) is not None:
+            return value
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        async with lock:
+            if (value := self._find(key)) is not None:
+                return value
+            value, ends_at = await load()
+            until = self._clock.now() + REMEMBER
+            while len(self._values) >= MAX_REMEMBERED:
+                self._values.pop(next(iter(self._values)))
+            self._values.pop(key, None)
+            self._values[key] = (value, until if ends_at is None else min(until, ends_at))
+            return value
+
+    def clear(self) -> None:
+        self._values.clear()
+
+    def _find(self, key: bytes) -> T | None:
+        known = self._values.get(key)
+        return known[0] if known is not None and self._clock.now() < known[1] else None
+
+
+def _memory_key(kind: str, app_id: AppId | str, credential: str) -> bytes:
+    return hashlib.sha256(f"{kind}\n{app_id}\n{credential}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _bearer(authorization: str | None) -> str | None:
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise TokenInvalid("expected Authorization: Bearer <token>")
+    return token.strip()

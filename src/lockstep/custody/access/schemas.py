@@ -1,0 +1,130 @@
+"""Wire shapes of apps, secrets and logins."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from lockstep.custody.access.types import Issuer
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+class Strict(BaseModel):
+    """Nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class IssuerIn(Strict):
+    """An issuer of user tokens; its public keys inline or by address, or neither if the deployment's settings know it."""
+
+    issuer: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    audience: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    jwks: dict[str, Any] | None = None
+    jwks_url: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+    def to_issuer(self) -> Issuer:
+        return Issuer(issuer=self.issuer, audience=self.audience, jwks=self.jwks, jwks_url=self.jwks_url)
+
+
+class AppIn(Strict):
+    """A new app."""
+
+    name: Name
+    issuers: Annotated[list[IssuerIn], Field(max_length=10)] = []
+
+
+class IssuersIn(Strict):
+    """The issuers that an app trusts from now on."""
+
+    issuers: Annotated[list[IssuerIn], Field(max_length=10)]
+
+
+class IssuerOut(Strict):
+    """An issuer that an app trusts."""
+
+    issuer: str
+    audience: str
+    jwks_url: str | None
+
+
+class AppOut(Strict):
+    """An app."""
+
+    id: str
+    name: str
+    status: Literal["active", "suspended"]
+    issuers: list[IssuerOut]
+    created_at: str
+
+
+class NewAppOut(Strict):
+    """A new app with its secret, which is shown only here."""
+
+    app: AppOut
+    secret_id: str
+    secret: str
+
+
+class NewSecretOut(Strict):
+    """A new secret, shown only here."""
+
+    id: str
+    secret: str
+
+
+class SecretOut(Strict):
+    """What is known of a secret."""
+
+    id: str
+    prefix: str
+    status: Literal["active", "revoked"]
+    created_at: str
+    last_used_at: str | None
+
+
+class SecretsOut(Strict):
+    """All secrets of an app."""
+
+    items: list[SecretOut]
+
+
+class CallerOut(Strict):
+    """Who the credentials stand for."""
+
+    kind: Literal["app", "user", "session", "external", "module", "admin"]
+    app_id: str | None
+    user_id: str | None
+    wallet_id: str | None
+    session_id: str | None
+    address: str | None
+
+
+class LoginMessageIn(Strict):
+    """For whom a sign-in message is wanted."""
+
+    address: Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$")]
+    chain_id: Annotated[int, Field(ge=1, lt=2**53)] = 1
+
+
+class LoginMessageOut(Strict):
+    """The text to sign with personal_sign."""
+
+    message: str
+
+
+class LoginIn(Strict):
+    """A signed sign-in message (EIP-4361)."""
+
+    message: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+    signature: Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{130}$")]
+
+
+class LoginOut(Strict):
+    """A bearer token, shown only here."""
+
+    token: str
+    address: str
+    expires_at: str

@@ -1,0 +1,208 @@
+"""SQL of apps, secrets, users, wallet logins and administrators' credentials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from lockstep.custody.access.types import App, AppSecret, Issuer
+from lockstep.kit.database import Row, UnitOfWork
+from lockstep.kit.ids import AppId, UserId, WalletId
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """What an app secret is compared with."""
+
+    id: str
+    hash: bytes
+    is_active: bool
+    app: App
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """What a session token stands for."""
+
+    id: str
+    app_id: AppId
+    wallet_id: WalletId
+    status: str
+    app_status: str
+    expires_at: datetime
+
+
+async def insert_app(uow: UnitOfWork, app: App) -> None:
+    await uow.execute(
+        "insert into apps (app_id, name, status, issuers, created_at) values (%s, %s, %s, %s, %s)",
+        (app.id, app.name, app.status, Jsonb([_issuer_row(issuer) for issuer in app.issuers]), app.created_at),
+    )
+
+
+async def find_app(uow: UnitOfWork, app_id: AppId) -> App | None:
+    row = await uow.find("select * from apps where app_id = %s", (app_id,))
+    return _app(row) if row else None
+
+
+async def update_issuers(uow: UnitOfWork, app_id: AppId, issuers: tuple[Issuer, ...]) -> App | None:
+    row = await uow.find(
+        "update apps set issuers = %s where app_id = %s returning *",
+        (Jsonb([_issuer_row(issuer) for issuer in issuers]), app_id),
+    )
+    return _app(row) if row else None
+
+
+async def insert_secret(
+    uow: UnitOfWork, secret_id: str, app_id: AppId, prefix: str, secret_hash: bytes, now: datetime
+) -> None:
+    await uow.execute(
+        "insert into app_secrets (id, app_id, prefix, secret_hash, created_at) values (%s, %s, %s, %s, %s)",
+        (secret_id, app_id, prefix, secret_hash, now),
+    )
+
+
+async def revoke_secret(uow: UnitOfWork, app_id: AppId, secret_id: str) -> bool:
+    """Whether there was such a secret."""
+    touched = await uow.execute(
+        "update app_secrets set status = 'revoked' where app_id = %s and id = %s", (app_id, secret_id)
+    )
+    return touched == 1
+
+
+async def list_secrets(uow: UnitOfWork, app_id: AppId) -> list[AppSecret]:
+    rows = await uow.fetch(
+        "select id, app_id, prefix, status, created_at, last_used_at from app_secrets where app_id = %s order by id",
+        (app_id,),
+    )
+    return [AppSecret(**row) for row in rows]
+
+
+async def lock_active_secrets(uow: UnitOfWork, app_id: AppId) -> list[str]:
+    """Ids of the active secrets, locked so that two callers cannot revoke the last two of them."""
+    rows = await uow.fetch(
+        "select id from app_secrets where app_id = %s and status = 'active' order by id for update", (app_id,)
+    )
+    return [row["id"] for row in rows]
+
+
+async def find_secret(uow: UnitOfWork, prefix: str) -> StoredSecret | None:
+    row = await uow.find(
+        "select s.id as secret_id, s.secret_hash, s.status as state, a.* from app_secrets s"
+        " join apps a on a.app_id = s.app_id where s.prefix = %s",
+        (prefix,),
+    )
+    if row is None:
+        return None
+    return StoredSecret(row["secret_id"], bytes(row["secret_hash"]), row["state"] == "active", _app(row))
+
+
+async def touch_secret(uow: UnitOfWork, app_id: AppId, secret_id: str, now: datetime) -> None:
+    """Note that a secret was used, at most once a minute."""
+    await uow.execute(
+        "update app_secrets set last_used_at = %s where app_id = %s and id = %s"
+        " and (last_used_at is null or last_used_at < %s - interval '1 minute')",
+        (now, app_id, secret_id, now),
+    )
+
+
+async def find_session(uow: UnitOfWork, token_hash: bytes) -> StoredSession | None:
+    row = await uow.find(
+        "select s.id, s.app_id, s.wallet_id, s.status, a.status as app_status, s.expires_at from session_signers s"
+        " join apps a on a.app_id = s.app_id where s.token_hash = %s",
+        (token_hash,),
+    )
+    return StoredSession(**row) if row else None
+
+
+async def find_or_insert_user(
+    uow: UnitOfWork, new_id: str, app_id: AppId, issuer: str, subject: str, now: datetime
+) -> tuple[UserId, bool]:
+    """The user's id and whether the row is new."""
+    known = "select id from users where app_id = %s and issuer = %s and subject = %s"
+    row = await uow.find(known, (app_id, issuer, subject))
+    if row is not None:
+        return UserId(row["id"]), False
+    row = await uow.find(
+        "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, %s, %s, %s)"
+        " on conflict (app_id, issuer, subject) do nothing returning id",
+        (new_id, app_id, issuer, subject, now),
+    )
+    if row is not None:
+        return UserId(row["id"]), True
+    return UserId((await uow.get(known, (app_id, issuer, subject)))["id"]), False
+
+
+async def is_user(uow: UnitOfWork, app_id: AppId, user_id: str) -> bool:
+    return await uow.find("select 1 as x from users where app_id = %s and id = %s", (app_id, user_id)) is not None
+
+
+async def insert_external_session(
+    uow: UnitOfWork, token_hash: bytes, address: str, nonce: str, now: datetime, expires_at: datetime
+) -> bool:
+    """False when the nonce was used before by this address."""
+    touched = await uow.execute(
+        "insert into external_sessions (token_hash, address, nonce, created_at, expires_at)"
+        " values (%s, %s, %s, %s, %s) on conflict (address, nonce) do nothing",
+        (token_hash, address, nonce, now, expires_at),
+    )
+    return touched == 1
+
+
+async def find_external_session(uow: UnitOfWork, token_hash: bytes) -> tuple[str, datetime] | None:
+    """Address and end of a login."""
+    row = await uow.find("select address, expires_at from external_sessions where token_hash = %s", (token_hash,))
+    return (row["address"], row["expires_at"]) if row else None
+
+
+async def delete_expired_external_sessions(uow: UnitOfWork, now: datetime) -> int:
+    return await uow.execute("delete from external_sessions where expires_at < %s", (now,))
+
+
+async def has_admin(uow: UnitOfWork) -> bool:
+    return await uow.find("select 1 as x from admin_credentials limit 1") is not None
+
+
+async def lock_admins(uow: UnitOfWork) -> None:
+    """Let one bootstrap run at a time."""
+    await uow.execute("select pg_advisory_xact_lock(hashtextextended('lockstep.bootstrap', 0))")
+
+
+async def insert_admin(uow: UnitOfWork, admin_id: str, prefix: str, secret_hash: bytes, now: datetime) -> None:
+    await uow.execute(
+        "insert into admin_credentials (id, prefix, secret_hash, created_at) values (%s, %s, %s, %s)",
+        (admin_id, prefix, secret_hash, now),
+    )
+
+
+async def find_admin(uow: UnitOfWork, prefix: str) -> tuple[str, bytes, bool] | None:
+    """Id, hash and whether the credential is active."""
+    row = await uow.find("select id, secret_hash, status from admin_credentials where prefix = %s", (prefix,))
+    return (row["id"], bytes(row["secret_hash"]), row["status"] == "active") if row else None
+
+
+async def touch_admin(uow: UnitOfWork, admin_id: str, now: datetime) -> None:
+    await uow.execute("update admin_credentials set last_used_at = %s where id = %s", (now, admin_id))
+
+
+def _issuer_row(issuer: Issuer) -> dict[str, Any]:
+    members = {
+        "issuer": issuer.issuer,
+        "audience": issuer.audience,
+        "jwks": dict(issuer.jwks) if issuer.jwks is not None else None,
+        "jwks_url": issuer.jwks_url,
+        "jwks_file": issuer.jwks_file,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _app(row: Row) -> App:
+    return App(
+        id=row["app_id"],
+        name=row["name"],
+        status=row["status"],
+        issuers=tuple(Issuer(**issuer) for issuer in row["issuers"]),
+        created_at=row["created_at"],
+    )

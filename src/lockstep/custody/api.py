@@ -1,0 +1,321 @@
+"""Routes of custody: apps and credentials, wallets, policies, session signers, previews, signatures, the audit log."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from lockstep.chains.evm import (
+    BadAddress,
+    MalformedTransaction,
+    MalformedTypedData,
+    NodeUnavailable,
+    UnknownChain,
+    parse_address,
+)
+from lockstep.custody import errors, schemas, views
+from lockstep.custody.access.api import TENANT_ERRORS, Authenticate, IdPath
+from lockstep.custody.execution import SignerBusy, SignerUnavailable
+from lockstep.custody.idempotency import Outcome, claim_for
+from lockstep.custody.policy import PolicyInvalid
+from lockstep.custody.service import CustodyService
+from lockstep.custody.sessions import SessionTerms
+from lockstep.custody.types import Principal
+from lockstep.custody.view import MethodNotOffered, RpcInvalid, WrongSender
+from lockstep.kit.database import Database, UnitOfWork
+from lockstep.kit.errors import LockstepError
+from lockstep.kit.paging import DEFAULT_LIMIT, MAX_LIMIT, BadCursor
+from lockstep.kit.problems import PROBLEM_JSON, problems
+from lockstep.kit.telemetry import correlation_id
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Cursor = Annotated[str | None, Query(max_length=500)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="1 to 256 visible characters, or the same in quotes; answers are replayed for 24 hours",
+    ),
+]
+REPLAY = "Idempotency-Replay"
+
+_IDEMPOTENT = (
+    errors.IdempotencyKeyMalformed,
+    errors.IdempotencyKeyReused,
+    errors.IdempotencyInProgress,
+)
+_REQUEST = (RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, MalformedTypedData)
+_SIGNING = (
+    errors.PolicyDenied,
+    errors.PolicyMissing,
+    errors.AppSuspended,
+    errors.WalletFrozen,
+    errors.OwnerRequired,
+    errors.SessionExpired,
+    errors.SessionRevoked,
+    errors.SessionMethodDenied,
+    errors.SessionValueDenied,
+)
+
+
+def router(
+    service: CustodyService,
+    database: Database,
+    authenticate: Authenticate,
+    engine_errors: Sequence[type[LockstepError]] = (),
+) -> APIRouter:
+    """Routes of wallets, policies, session signers, previews and signatures.
+
+    Args:
+        engine_errors: what the connected engine may refuse with, to be declared.
+    """
+    router = APIRouter(tags=["custody"])
+    caller = Depends(authenticate)
+    # Routes are matched in this order: the busiest ones stand first.
+
+    @router.post(
+        "/wallets/{wallet_id}/rpc/preview",
+        responses=problems(*TENANT_ERRORS, *_REQUEST, errors.WalletNotFound, UnknownChain, NodeUnavailable),
+    )
+    async def preview(
+        wallet_id: IdPath, body: schemas.RpcIn, principal: Annotated[Principal, caller]
+    ) -> schemas.PreviewOut:
+        """Show what a request would do, in words, with the verdict of the policies and what it would cost."""
+        shown = await service.preview(principal, wallet_id, body.model_dump())
+        return schemas.PreviewOut(**views.describe_preview(shown))
+
+    @router.post(
+        "/wallets/{wallet_id}/rpc",
+        response_model=schemas.RpcOut,
+        responses=problems(
+            *TENANT_ERRORS,
+            *_REQUEST,
+            *_IDEMPOTENT,
+            *_SIGNING,
+            errors.IdempotencyKeyMissing,
+            errors.WalletNotFound,
+            errors.PreviewOutdated,
+            UnknownChain,
+            NodeUnavailable,
+            *engine_errors,
+            SignerUnavailable,
+            SignerBusy,
+        ),
+    )
+    async def rpc(
+        request: Request,
+        wallet_id: IdPath,
+        body: schemas.RpcIn,
+        principal: Annotated[Principal, caller],
+        key: Key = None,
+    ) -> Response:
+        """Sign or send, once per idempotency key."""
+        content, path = body.model_dump(), request.scope["path"]
+        query = request.scope["query_string"].decode("latin-1")
+        claim = claim_for(principal, "POST", path, key, content, query)
+        return answer(await service.rpc(principal, wallet_id, content, claim), path)
+
+    @router.post(
+        "/wallets",
+        status_code=201,
+        response_model=schemas.WalletOut,
+        responses=problems(
+            *TENANT_ERRORS,
+            *_IDEMPOTENT,
+            errors.PolicyNotFound,
+            errors.UserNotFound,
+            errors.TooManyPolicies,
+            SignerUnavailable,
+            SignerBusy,
+        ),
+    )
+    async def create_wallet(
+        request: Request, body: schemas.WalletIn, principal: Annotated[Principal, caller], key: Key = None
+    ) -> Response:
+        """Make a wallet. A user's wallet is owned by that user."""
+
+        async def work(uow: UnitOfWork) -> Outcome:
+            wallet = await service.create_wallet(
+                uow,
+                principal,
+                policy_ids=body.policy_ids,
+                owner_user_id=body.owner_user_id,
+                display_name=body.display_name,
+            )
+            return Outcome(201, views.describe_wallet(wallet))
+
+        if key is None:
+            async with database.tenant(principal.tenant) as uow:
+                outcome = await work(uow)
+        else:
+            claim = claim_for(principal, "POST", request.scope["path"], key, body.model_dump(mode="json"))
+            outcome = await service.idempotency.once(lambda: database.tenant(principal.tenant), claim, work)
+        return answer(outcome, request.scope["path"])
+
+    @router.get("/wallets", responses=problems(*TENANT_ERRORS, BadCursor, BadAddress))
+    async def list_wallets(
+        principal: Annotated[Principal, caller],
+        user_id: Annotated[str | None, Query(max_length=64)] = None,
+        address: Annotated[str | None, Query(max_length=64)] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> schemas.WalletsOut:
+        """Wallets that the caller may see, oldest first."""
+        page = await service.list_wallets(
+            principal,
+            user_id=user_id,
+            address=None if address is None else parse_address(address),
+            cursor=cursor,
+            limit=limit,
+        )
+        return schemas.WalletsOut(
+            items=[schemas.WalletOut(**views.describe_wallet(wallet)) for wallet in page.items],
+            next_cursor=page.next_cursor,
+        )
+
+    @router.get("/wallets/{wallet_id}", responses=problems(*TENANT_ERRORS, errors.WalletNotFound))
+    async def get_wallet(wallet_id: IdPath, principal: Annotated[Principal, caller]) -> schemas.WalletOut:
+        """One wallet."""
+        return schemas.WalletOut(**views.describe_wallet(await service.get_wallet(principal, wallet_id)))
+
+    @router.patch(
+        "/wallets/{wallet_id}",
+        responses=problems(
+            *TENANT_ERRORS, errors.WalletNotFound, errors.PolicyNotFound, errors.OwnerRequired, errors.TooManyPolicies
+        ),
+    )
+    async def update_wallet(
+        wallet_id: IdPath, body: schemas.WalletPatch, principal: Annotated[Principal, caller]
+    ) -> schemas.WalletOut:
+        """Change policies, name or status. A frozen wallet signs nothing, at once."""
+        wallet = await service.update_wallet(
+            principal, wallet_id, policy_ids=body.policy_ids, display_name=body.display_name, status=body.status
+        )
+        return schemas.WalletOut(**views.describe_wallet(wallet))
+
+    @router.post("/policies", status_code=201, responses=problems(*TENANT_ERRORS, PolicyInvalid))
+    async def create_policy(body: schemas.PolicyIn, principal: Annotated[Principal, caller]) -> schemas.PolicyOut:
+        """Check a policy document and keep it as revision 1."""
+        async with database.tenant(principal.tenant) as uow:
+            policy = await service.create_policy(uow, principal, body.model_dump())
+        return schemas.PolicyOut(**views.describe_policy(policy))
+
+    @router.get("/policies", responses=problems(*TENANT_ERRORS, BadCursor))
+    async def list_policies(
+        principal: Annotated[Principal, caller], cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> schemas.PoliciesOut:
+        """Policies that the caller may see, oldest first."""
+        page = await service.list_policies(principal, cursor=cursor, limit=limit)
+        return schemas.PoliciesOut(
+            items=[schemas.PolicyOut(**views.describe_policy(policy)) for policy in page.items],
+            next_cursor=page.next_cursor,
+        )
+
+    @router.get("/policies/{policy_id}", responses=problems(*TENANT_ERRORS, errors.PolicyNotFound))
+    async def get_policy(policy_id: IdPath, principal: Annotated[Principal, caller]) -> schemas.PolicyOut:
+        """One policy with its revision in force."""
+        return schemas.PolicyOut(**views.describe_policy(await service.get_policy(principal, policy_id)))
+
+    @router.patch(
+        "/policies/{policy_id}",
+        responses=problems(*TENANT_ERRORS, errors.PolicyNotFound, errors.OwnerRequired, PolicyInvalid),
+    )
+    async def update_policy(
+        policy_id: IdPath, body: schemas.PolicyIn, principal: Annotated[Principal, caller]
+    ) -> schemas.PolicyOut:
+        """Put a whole new document in force as the next revision."""
+        return schemas.PolicyOut(
+            **views.describe_policy(await service.update_policy(principal, policy_id, body.model_dump()))
+        )
+
+    @router.post(
+        "/wallets/{wallet_id}/session-signers",
+        status_code=201,
+        responses=problems(
+            *TENANT_ERRORS,
+            errors.WalletNotFound,
+            errors.PolicyNotFound,
+            errors.OwnerRequired,
+            errors.SessionInvalid,
+            errors.TooManyPolicies,
+        ),
+    )
+    async def create_session_signer(
+        wallet_id: IdPath, body: schemas.SessionSignerIn, principal: Annotated[Principal, caller]
+    ) -> schemas.NewSessionSignerOut:
+        """Let somebody else sign for a wallet, for a time and inside its policies."""
+        terms = SessionTerms(
+            expires_at=body.expires_at,
+            allowed_methods=body.allowed_methods,
+            policy_ids=body.policy_ids,
+            max_value_per_transaction=body.max_value_per_transaction,
+            grantee=body.grantee,
+            display_name=body.display_name,
+        )
+        session, token = await service.create_session_signer(principal, wallet_id, terms)
+        return schemas.NewSessionSignerOut(
+            session_signer=schemas.SessionSignerOut(**views.describe_session(session)), token=token
+        )
+
+    @router.get(
+        "/wallets/{wallet_id}/session-signers", responses=problems(*TENANT_ERRORS, errors.WalletNotFound, BadCursor)
+    )
+    async def list_session_signers(
+        wallet_id: IdPath,
+        principal: Annotated[Principal, caller],
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> schemas.SessionSignersOut:
+        """Session signers of a wallet, oldest first."""
+        page = await service.list_session_signers(principal, wallet_id, cursor=cursor, limit=limit)
+        return schemas.SessionSignersOut(
+            items=[schemas.SessionSignerOut(**views.describe_session(session)) for session in page.items],
+            next_cursor=page.next_cursor,
+        )
+
+    @router.delete(
+        "/wallets/{wallet_id}/session-signers/{session_id}",
+        responses=problems(*TENANT_ERRORS, errors.WalletNotFound, errors.SessionSignerNotFound),
+    )
+    async def revoke_session_signer(
+        wallet_id: IdPath, session_id: IdPath, principal: Annotated[Principal, caller]
+    ) -> schemas.SessionSignerOut:
+        """End a session signer at once. Owner and app both may."""
+        session = await service.revoke_session_signer(principal, wallet_id, session_id)
+        return schemas.SessionSignerOut(**views.describe_session(session))
+
+    @router.get("/audit/entries", responses=problems(*TENANT_ERRORS, BadCursor))
+    async def list_audit_entries(
+        principal: Annotated[Principal, caller],
+        resource: Annotated[str | None, Query(max_length=100, examples=["wallet:<id>"])] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> schemas.AuditEntriesOut:
+        """Entries of the app's audit log, newest first. For the app itself."""
+        page = await service.list_audit_entries(principal, resource=resource, cursor=cursor, limit=limit)
+        return schemas.AuditEntriesOut(
+            items=[
+                schemas.AuditEntryOut(
+                    shard=entry.shard,
+                    seq=entry.seq,
+                    prev_hash=entry.prev_hash.hex(),
+                    entry_hash=entry.entry_hash.hex(),
+                    record=json.loads(entry.record),
+                )
+                for entry in page.items
+            ],
+            next_cursor=page.next_cursor,
+        )
+
+    return router
+
+
+def answer(outcome: Outcome, path: str) -> Response:
+    """The response that an outcome stands for; a replayed one says so. Problems name this request, not the first one."""
+    headers = {REPLAY: "true"} if outcome.replayed else {}
+    if not outcome.is_problem:
+        return JSONResponse(outcome.body, status_code=outcome.status, headers=headers)
+    problem = {**outcome.body, "instance": path, "request_id": correlation_id.get()}
+    return JSONResponse(problem, status_code=outcome.status, headers=headers, media_type=PROBLEM_JSON)

@@ -1,0 +1,24 @@
+"""The audit log: hash chains in the database, signed checkpoints outside it, and a verifier that needs neither service
+nor signer."""
+
+from lockstep.custody.audit.checkpoints import CheckpointFile, CheckpointWriter
+from lockstep.custody.audit.log import AuditLog
+from lockstep.custody.audit.rules import canonical, verify
+from lockstep.custody.audit.types import AuditEvent, Checkpoint, Entry, Finding, Head, Report
+from lockstep.custody.audit.verifier import AuditVerifier, export_entries
+
+__all__ = [
+    "AuditEvent",
+    "AuditLog",
+    "AuditVerifier",
+    "Checkpoint",
+    "CheckpointFile",
+    "CheckpointWriter",
+    "Entry",
+    "Finding",
+    "Head",
+    "Report",
+    "canonical",
+    "export_entries",
+    "verify",
+]

@@ -1,0 +1,290 @@
+"""Why custody refuses.
+
+Refuse
+├── Unauthorized 401
+│   ├── CredentialsMissing, AppCredentialsInvalid, AdminCredentialInvalid
+│   ├── TokenInvalid, TokenExpired            the user's JWT
+│   ├── SessionTokenInvalid                   session signer or wallet login
+│   └── LoginInvalid                          message or signature of a wallet login
+├── Forbidden 403
+│   ├── CallerHasNoApp, CallerNotAllowed, OwnerRequired
+│   └── SigningDenied                         recorded as a denied decision
+│       ├── PolicyDenied
+│       ├── WalletFrozen
+│       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied
+├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound
+├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed
+├── Conflict 409    IdempotencyInProgress, PreviewOutdated, LoginReplayed, LastSecret,
+    │                   DecisionMismatch, FeeAboveCeiling
+└── Unprocessable 422
+    └── IdempotencyKeyReused, IssuerInvalid, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
+Retry 503           IssuerUnavailable
+Stop 500            SignatureMismatch, AuditChainBroken, DecisionUnknown, StoredAnswerUnreadable
+"""
+
+from lockstep.kit.errors import BadRequest, Conflict, Forbidden, NotFound, Retry, Stop, Unauthorized, Unprocessable
+
+
+class CredentialsMissing(Unauthorized):
+    """Credentials are needed."""
+
+    code = "credentials_missing"
+
+
+class AppCredentialsInvalid(Unauthorized):
+    """The app id and secret do not belong to an active app."""
+
+    code = "app_credentials_invalid"
+
+
+class AdminCredentialInvalid(Unauthorized):
+    """The administrator's credential is not valid."""
+
+    code = "admin_credential_invalid"
+
+
+class TokenInvalid(Unauthorized):
+    """The user's token is not valid for this app."""
+
+    code = "token_invalid"
+
+
+class TokenExpired(Unauthorized):
+    """The token has expired."""
+
+    code = "token_expired"
+
+
+class SessionTokenInvalid(Unauthorized):
+    """The session token is not valid."""
+
+    code = "session_token_invalid"
+
+
+class LoginInvalid(Unauthorized):
+    """The login message or its signature is not valid."""
+
+    code = "login_invalid"
+
+
+class CallerHasNoApp(Forbidden):
+    """Only callers that belong to an app may do this."""
+
+    code = "caller_has_no_app"
+
+
+class CallerNotAllowed(Forbidden):
+    """This kind of caller may not do this."""
+
+    code = "caller_not_allowed"
+
+
+class OwnerRequired(Forbidden):
+    """Only the owner may do this."""
+
+    code = "owner_required"
+
+
+class SigningDenied(Forbidden):
+    """The signature was denied."""
+
+    code = "signing_denied"
+
+
+class PolicyDenied(SigningDenied):
+    """No rule of the policies allows this, or one denies it."""
+
+    code = "policy_denied"
+
+
+class AppSuspended(SigningDenied):
+    """The app is suspended and signs nothing."""
+
+    code = "app_suspended"
+
+
+class PolicyMissing(SigningDenied):
+    """An attached policy does not exist, so nothing is allowed."""
+
+    code = "policy_missing"
+
+
+class WalletFrozen(SigningDenied):
+    """The wallet is frozen and signs nothing."""
+
+    code = "wallet_frozen"
+
+
+class SessionExpired(SigningDenied):
+    """The session signer has expired."""
+
+    code = "session_expired"
+
+
+class SessionRevoked(SigningDenied):
+    """The session signer was revoked."""
+
+    code = "session_revoked"
+
+
+class SessionMethodDenied(SigningDenied):
+    """The session signer may not call this method."""
+
+    code = "session_method_denied"
+
+
+class SessionValueDenied(SigningDenied):
+    """The value is above the limit of the session signer."""
+
+    code = "session_value_denied"
+
+
+class AppNotFound(NotFound):
+    """There is no such app."""
+
+    code = "app_not_found"
+
+
+class SecretNotFound(NotFound):
+    """There is no such app secret."""
+
+    code = "secret_not_found"
+
+
+class UserNotFound(NotFound):
+    """There is no such user."""
+
+    code = "user_not_found"
+
+
+class WalletNotFound(NotFound):
+    """There is no such wallet."""
+
+    code = "wallet_not_found"
+
+
+class PolicyNotFound(NotFound):
+    """There is no such policy."""
+
+    code = "policy_not_found"
+
+
+class SessionSignerNotFound(NotFound):
+    """There is no such session signer."""
+
+    code = "session_signer_not_found"
+
+
+class IdempotencyKeyMissing(BadRequest):
+    """This request needs an Idempotency-Key header."""
+
+    code = "idempotency_key_missing"
+
+
+class IdempotencyKeyMalformed(BadRequest):
+    """The Idempotency-Key must be 1 to 256 visible ASCII characters."""
+
+    code = "idempotency_key_malformed"
+
+
+class IdempotencyInProgress(Conflict):
+    """The first request with this idempotency key is still running."""
+
+    code = "idempotency_in_progress"
+    retry_after_seconds = 1
+
+
+class IdempotencyKeyReused(Unprocessable):
+    """The idempotency key was used for a different request."""
+
+    code = "idempotency_key_reused"
+
+
+class PreviewOutdated(Conflict):
+    """Something that the preview showed has changed; show a new one."""
+
+    code = "preview_outdated"
+
+
+class LoginReplayed(Conflict):
+    """This login message was used before."""
+
+    code = "login_replayed"
+
+
+class LastSecret(Conflict):
+    """An app keeps at least one active secret; make the next one first."""
+
+    code = "last_secret"
+
+
+class DecisionMismatch(Conflict):
+    """The transaction is not the one that was decided on."""
+
+    code = "decision_mismatch"
+
+
+class FeeAboveCeiling(Conflict):
+    """Gas or fees are above the ceilings that were decided on."""
+
+    code = "fee_above_ceiling"
+
+
+class IssuerInvalid(Unprocessable):
+    """The issuer of user tokens is not configured well."""
+
+    code = "issuer_invalid"
+
+
+class RequestInvalid(Unprocessable):
+    """The request cannot be signed as it stands."""
+
+    code = "request_invalid"
+
+
+class ChainMismatch(Unprocessable):
+    """The chain of the request and the chain id of the transaction differ."""
+
+    code = "chain_mismatch"
+
+
+class TooManyPolicies(Unprocessable):
+    """More policies are attached than one wallet or session signer may have."""
+
+    code = "too_many_policies"
+
+
+class SessionInvalid(Unprocessable):
+    """The session signer cannot be granted as asked."""
+
+    code = "session_invalid"
+
+
+class IssuerUnavailable(Retry):
+    """The public keys of the token issuer cannot be read at the moment."""
+
+    code = "issuer_unavailable"
+
+
+class SignatureMismatch(Stop):
+    """The signer's signature is not by the wallet's key; nothing was released."""
+
+    code = "signature_mismatch"
+
+
+class AuditChainBroken(Stop):
+    """The audit log does not verify."""
+
+    code = "audit_chain_broken"
+
+
+class DecisionUnknown(Stop):
+    """There is no allowed decision for this signature."""
+
+    code = "decision_unknown"
+
+
+class StoredAnswerUnreadable(Stop):
+    """A stored answer does not open: another key is configured, or the row was edited."""
+
+    code = "stored_answer_unreadable"

@@ -1,0 +1,38 @@
+"""The policy engine: documents are type-checked when written, compiled once per revision, and evaluated without I/O.
+
+Decides about a view and nothing else; loading, sealing and attaching policies is the service's.
+"""
+
+from lockstep.custody.policy.compile import CompiledPolicy, compile_policy, load_policy
+from lockstep.custody.policy.errors import PolicyInvalid
+from lockstep.custody.policy.rules import evaluate
+from lockstep.custody.policy.schema import parse_policy
+from lockstep.custody.policy.types import (
+    Action,
+    Condition,
+    Operator,
+    Outcome,
+    Policy,
+    ReasonCode,
+    Rule,
+    SystemFacts,
+    Verdict,
+)
+
+__all__ = [
+    "Action",
+    "CompiledPolicy",
+    "Condition",
+    "Operator",
+    "Outcome",
+    "Policy",
+    "PolicyInvalid",
+    "ReasonCode",
+    "Rule",
+    "SystemFacts",
+    "Verdict",
+    "compile_policy",
+    "evaluate",
+    "load_policy",
+    "parse_policy",
+]

@@ -1,0 +1,168 @@
+"""Compiles a policy, once per revision, into small functions that answer TRUE, FALSE or UNKNOWN.
+
+UNKNOWN (None) is the answer where a fact is absent, cannot be decoded or is not of the declared type. What it means for
+ALLOW and DENY is decided in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from lockstep.custody.policy.errors import PolicyInvalid
+from lockstep.custody.policy.schema import parse_policy
+from lockstep.custody.policy.types import (
+    ANY_METHOD,
+    Action,
+    CallArgument,
+    CallName,
+    Condition,
+    Fact,
+    MessageMember,
+    Operator,
+    Policy,
+    Rule,
+)
+from lockstep.custody.view.types import FieldValue, Method, RequestView
+
+Answer: TypeAlias = bool | None
+"""TRUE, FALSE, or None for UNKNOWN."""
+
+
+class Facts(NamedTuple):
+    """Everything that conditions may look at."""
+
+    fields: Mapping[str, FieldValue]
+    """Facts of the view and of the system by "<field source>.<field>"."""
+    view: RequestView
+
+
+Check: TypeAlias = Callable[[Facts], Answer]
+_Find: TypeAlias = Callable[[Facts], object]
+_SELECTOR = "ethereum_transaction.function_selector"
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule with one function per condition, in the same order."""
+
+    rule: Rule
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """A policy ready to be evaluated; rules by the method that they apply to, those for "*" included."""
+
+    policy_id: str
+    revision: int
+    name: str
+    denies: Mapping[str, tuple[CompiledRule, ...]]
+    allows: Mapping[str, tuple[CompiledRule, ...]]
+    invalid: str | None = None
+    """Why the stored document was not understood; such a policy denies everything."""
+
+
+def compile_policy(policy: Policy, policy_id: str, revision: int) -> CompiledPolicy:
+    """Compile a policy under the id and revision that verdicts will name."""
+    rules = [CompiledRule(rule, tuple(compile_condition(one) for one in rule.conditions)) for rule in policy.rules]
+
+    def by_method(action: Action) -> dict[str, tuple[CompiledRule, ...]]:
+        return {
+            str(method): tuple(
+                one for one in rules if one.rule.action is action and one.rule.method in (method, ANY_METHOD)
+            )
+            for method in Method
+        }
+
+    return CompiledPolicy(policy_id, revision, policy.name, by_method(Action.DENY), by_method(Action.ALLOW))
+
+
+def load_policy(document: object, policy_id: str, revision: int) -> CompiledPolicy:
+    """Compile a stored document; one that is not understood as a whole denies everything. Never raises for its content."""
+    try:
+        return compile_policy(parse_policy(document), policy_id, revision)
+    except PolicyInvalid as error:
+        return CompiledPolicy(policy_id, revision, policy_id, {}, {}, invalid=error.detail)
+
+
+def compile_condition(condition: Condition) -> Check:
+    """The function of one condition."""
+    test = _test(condition.operator, condition.values)
+    expected = condition.value_type.python_type
+    target = condition.target
+    if isinstance(target, Fact):
+        key = target.key
+
+        def check_fact(facts: Facts) -> Answer:
+            value = facts.fields.get(key)
+            return test(value) if type(value) is expected else None
+
+        return check_fact
+    find = find_value(target)
+
+    def check(facts: Facts) -> Answer:
+        value = find(facts)
+        return test(value) if type(value) is expected else None
+
+    return check
+
+
+def find_value(target: Fact | CallName | CallArgument | MessageMember) -> _Find:
+    """The function that finds the fact of a target; it answers None where there is none."""
+    if isinstance(target, Fact):
+        return lambda facts: facts.fields.get(target.key)
+    if isinstance(target, CallName):
+        return lambda facts: _call_name(target, facts.view)
+    if isinstance(target, CallArgument):
+        return lambda facts: _call_argument(target, facts.view)
+    return lambda facts: _message_member(target, facts.view)
+
+
+def _call_name(target: CallName, view: RequestView) -> object:
+    selector = view.fields.get(_SELECTOR)
+    found = target.functions.get(selector) if isinstance(selector, bytes) else None
+    if found is None:  # not one of the declared functions: the call is not understood
+        return None
+    signature, types = found
+    return None if view.arguments(types) is None else signature
+
+
+def _call_argument(target: CallArgument, view: RequestView) -> object:
+    if view.fields.get(_SELECTOR) != target.selector:
+        return None
+    value: Any = view.arguments(target.types)
+    if value is None:
+        return None
+    for position in target.path:
+        value = value[position]
+    return value
+
+
+def _message_member(target: MessageMember, view: RequestView) -> object:
+    if view.typed_data is None or view.typed_data.encoded_type != target.encoded_type:
+        return None
+    value: Any = view.typed_data.message
+    for name in target.path:
+        value = value[name]
+    return value
+
+
+def _test(operator: Operator, values: tuple[FieldValue, ...]) -> Callable[[Any], bool]:
+    wanted: Any = values[0]
+    members = frozenset(values)
+    tests: dict[Operator, Callable[[Any], bool]] = {
+        Operator.EQ: lambda value: value == wanted,
+        Operator.NEQ: lambda value: value != wanted,
+        Operator.LT: lambda value: value < wanted,
+        Operator.LTE: lambda value: value <= wanted,
+        Operator.GT: lambda value: value > wanted,
+        Operator.GTE: lambda value: value >= wanted,
+        Operator.IN: lambda value: value in members,
+        Operator.NOT_IN: lambda value: value not in members,
+        Operator.CONTAINS: lambda value: wanted in value,
+        Operator.STARTS_WITH: lambda value: value.startswith(wanted),
+        Operator.ENDS_WITH: lambda value: value.endswith(wanted),
+    }
+    return tests[operator]

@@ -1,0 +1,105 @@
+"""The catalogue: which facts a condition may name, of which type, for which methods, and which operators fit a type."""
+
+from __future__ import annotations
+
+from lockstep.custody.policy.types import ANY_METHOD, Operator
+from lockstep.custody.policy.values import ADDRESS, BYTES, STRING, UINT256, Kind, ValueType
+from lockstep.custody.view.types import Method
+
+TRANSACTION = "ethereum_transaction"
+CALLDATA = "ethereum_calldata"
+TYPED_DATA_DOMAIN = "ethereum_typed_data_domain"
+TYPED_DATA_MESSAGE = "ethereum_typed_data_message"
+MESSAGE = "ethereum_message"
+SYSTEM = "system"
+
+FIELDS: dict[str, dict[str, ValueType]] = {
+    TRANSACTION: {
+        "to": ADDRESS,
+        "value": UINT256,
+        "chain_id": UINT256,
+        "from": ADDRESS,
+        "data": BYTES,
+        "nonce": UINT256,
+        "gas_limit": UINT256,
+        "max_fee_per_gas": UINT256,
+        "type": UINT256,
+        "function_selector": ValueType("bytes", 4),
+    },
+    TYPED_DATA_DOMAIN: {
+        "chain_id": UINT256,
+        "verifying_contract": ADDRESS,
+        "name": STRING,
+        "version": STRING,
+        "salt": ValueType("bytes", 32),
+    },
+    MESSAGE: {"content": STRING, "byte_length": UINT256},
+    SYSTEM: {
+        "current_unix_timestamp": UINT256,
+        "wallet_id": STRING,
+        "app_id": STRING,
+        "user_id": STRING,
+        "session_id": STRING,
+    },
+}
+"""Field types by source; calls and typed messages have their own, by ABI and by EIP-712 types."""
+
+ALIASES = {
+    (TYPED_DATA_DOMAIN, "chainId"): "chain_id",
+    (TYPED_DATA_DOMAIN, "verifyingContract"): "verifying_contract",
+}
+
+_TRANSACTIONS = frozenset({Method.SEND_TRANSACTION, Method.SIGN_TRANSACTION})
+_METHODS: dict[str, frozenset[Method]] = {
+    TRANSACTION: _TRANSACTIONS,
+    CALLDATA: _TRANSACTIONS,
+    TYPED_DATA_DOMAIN: frozenset({Method.SIGN_TYPED_DATA}),
+    TYPED_DATA_MESSAGE: frozenset({Method.SIGN_TYPED_DATA}),
+    MESSAGE: frozenset({Method.PERSONAL_SIGN}),
+    SYSTEM: frozenset(Method),
+}
+SOURCES = tuple(_METHODS)
+METHODS = (*Method, ANY_METHOD)
+
+LATER_SOURCES = frozenset({"ethereum_7702_authorization", "action_request_body", "reference", "cardano_transaction"})
+LATER_METHODS = frozenset(
+    {
+        "eth_signUserOperation",
+        "eth_sign7702Authorization",
+        "wallet_sendCalls",
+        "secp256k1_sign",
+        "exportPrivateKey",
+        "exportSeedPhrase",
+        "transfer",
+    }
+)
+LATER_OPERATORS = frozenset({"in_condition_set", "not_in_condition_set"})
+
+LISTS = frozenset({Operator.IN, Operator.NOT_IN})
+PARTS = frozenset({Operator.CONTAINS, Operator.STARTS_WITH, Operator.ENDS_WITH})
+_EQUALITY = frozenset({Operator.EQ, Operator.NEQ, *LISTS})
+_ORDER = frozenset({Operator.LT, Operator.LTE, Operator.GT, Operator.GTE})
+_OPERATORS: dict[Kind, frozenset[Operator]] = {
+    "address": _EQUALITY,
+    "bool": _EQUALITY,
+    "uint": _EQUALITY | _ORDER,
+    "int": _EQUALITY | _ORDER,
+    "bytes": _EQUALITY | PARTS,
+    "string": _EQUALITY | PARTS,
+}
+
+
+def operators_of(kind: ValueType) -> frozenset[Operator]:
+    """Operators that make sense for a type: no order on addresses or text, no prefix of a number."""
+    return _OPERATORS[kind.kind]
+
+
+def undecidable(method: str, source: str, field: str) -> str | None:
+    """Why a condition on this field could never be decided for this method, or None when it could."""
+    if method == ANY_METHOD:
+        return None
+    if method not in _METHODS[source]:
+        return f"{method} has no {source}; such a condition could never be decided"
+    if method == Method.SEND_TRANSACTION and (source, field) == (TRANSACTION, "nonce"):
+        return "the nonce of a sent transaction is bound after the decision; such a condition could never be decided"
+    return None

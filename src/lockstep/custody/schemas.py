@@ -1,0 +1,243 @@
+"""Wire shapes of custody. Strict: unknown members are refused, nothing is converted but what the API documents."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from lockstep.custody.access.schemas import Name, Strict
+from lockstep.kit.money import Amount, AmountIn
+
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _only_rfc_3339(value: object) -> object:
+    """Numbers would be read as seconds or milliseconds since 1970, whichever fits: nobody meant that."""
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise ValueError('expected RFC 3339 text with a zone, for example "2030-01-01T00:00:00Z"')
+    return value
+
+
+Moment = Annotated[
+    AwareDatetime,
+    Field(strict=False, description="RFC 3339", examples=["2030-01-01T00:00:00Z"]),
+    BeforeValidator(_only_rfc_3339),
+]
+MethodName = Literal["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"]
+
+
+class WalletIn(Strict):
+    """A new wallet."""
+
+    chain_type: Literal["ethereum"] = "ethereum"
+    policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
+    owner_user_id: Id | None = None
+    display_name: Name | None = None
+
+
+class WalletPatch(Strict):
+    """What is to change; absent members stay."""
+
+    policy_ids: Annotated[list[Id], Field(max_length=10)] | None = None
+    display_name: Name | None = None
+    status: Literal["active", "frozen"] | None = None
+
+
+class WalletOut(Strict):
+    """A wallet."""
+
+    id: str
+    address: str
+    chain_type: str
+    public_key: str
+    owner_user_id: str | None
+    policy_ids: list[str]
+    display_name: str | None
+    status: Literal["active", "frozen"]
+    version: int
+    created_at: str
+
+
+class WalletsOut(Strict):
+    """A page of wallets."""
+
+    items: list[WalletOut]
+    next_cursor: str | None
+
+
+class PolicyIn(BaseModel):
+    """A policy document: version "1.0", name, chain_type and rules. It is checked as a whole when it is written."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "required": ["name", "chain_type", "rules"],
+            "properties": {
+                "version": {"type": "string", "const": "1.0"},
+                "name": {"type": "string", "maxLength": 50},
+                "chain_type": {"type": "string", "const": "ethereum"},
+                "rules": {"type": "array", "items": {"type": "object"}, "maxItems": 100},
+            },
+        },
+    )
+
+
+class PolicyOut(Strict):
+    """A policy with its revision in force."""
+
+    id: str
+    version: str
+    name: str
+    chain_type: str
+    owner_user_id: str | None
+    revision: int
+    rules: list[dict[str, Any]]
+    created_at: str
+    updated_at: str
+
+
+class PoliciesOut(Strict):
+    """A page of policies."""
+
+    items: list[PolicyOut]
+    next_cursor: str | None
+
+
+class SessionSignerIn(Strict):
+    """What a session signer is to be allowed, inside the wallet's own policies."""
+
+    expires_at: Moment
+    allowed_methods: Annotated[list[MethodName], Field(min_length=1, max_length=4)]
+    policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
+    max_value_per_transaction: AmountIn | None = None
+    grantee: Annotated[str, StringConstraints(pattern=r"^(token|module:[a-z][a-z_]{1,40})$")] = "token"
+    display_name: Name | None = None
+
+
+class SessionSignerOut(Strict):
+    """A session signer."""
+
+    id: str
+    wallet_id: str
+    grantee: str
+    display_name: str | None
+    allowed_methods: list[str]
+    policy_ids: list[str]
+    max_value_per_transaction: Amount | None
+    status: Literal["active", "revoked"]
+    expires_at: str
+    created_at: str
+    revoked_at: str | None
+
+
+class NewSessionSignerOut(Strict):
+    """A new session signer; its token is shown only here, and null for modules."""
+
+    session_signer: SessionSignerOut
+    token: str | None
+
+
+class SessionSignersOut(Strict):
+    """A page of session signers."""
+
+    items: list[SessionSignerOut]
+    next_cursor: str | None
+
+
+class RpcIn(BaseModel):
+    """A request to sign or to send. Its members are checked by the method's own rules, all faults together."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "required": ["method", "params"],
+            "properties": {
+                "method": {
+                    "type": "string",
+                    "enum": ["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"],
+                },
+                "caip2": {"type": "string", "examples": ["eip155:31337"]},
+                "chain_type": {"type": "string", "const": "ethereum"},
+                "params": {"type": "object"},
+                "preview_digest": {"type": "string", "pattern": "^0x[0-9a-f]{64}$"},
+            },
+        },
+    )
+
+
+class RpcOut(Strict):
+    """The answer of a method."""
+
+    method: MethodName
+    data: dict[str, Any]
+
+
+class DetailOut(Strict):
+    """One line of what would be signed, with what is inside it."""
+
+    label: str
+    value: str
+    children: list[DetailOut] = Field(default_factory=list)
+
+
+class ViewOut(Strict):
+    """What would be signed, in words."""
+
+    sentence: str
+    details: list[DetailOut]
+    warnings: list[str]
+
+
+class VerdictOut(Strict):
+    """What the policies say."""
+
+    allowed: bool
+    reason_code: str
+    reason: str
+    policy_id: str | None
+    rule_id: str | None
+    policy_revisions: dict[str, int]
+
+
+class QuoteOut(Strict):
+    """What it would cost, and whether it would go through now."""
+
+    gas_limit: Amount
+    max_fee_per_gas: Amount
+    max_priority_fee_per_gas: Amount
+    max_fee: Amount
+    will_revert: str | None
+    simulation: dict[str, Any]
+
+
+class PreviewOut(Strict):
+    """What a person is shown before something is signed; the digest binds all of it."""
+
+    digest: str
+    expires_at: str | None
+    method: MethodName
+    view: ViewOut
+    verdict: VerdictOut
+    quote: QuoteOut | None
+
+
+class AuditEntryOut(Strict):
+    """One entry of the audit log: the record, and the hashes that chain it."""
+
+    shard: int
+    seq: int
+    prev_hash: str
+    entry_hash: str
+    record: dict[str, Any]
+
+
+class AuditEntriesOut(Strict):
+    """A page of audit entries, newest first."""
+
+    items: list[AuditEntryOut]
+    next_cursor: str | None

@@ -1,0 +1,206 @@
+"""Custody as other modules and the API see it: wallets and their policies, previews, signatures, the audit log.
+
+Signs; sends through the `Sender` port, which the transaction engine implements. The engine in turn needs decisions and
+signatures from here, so the composition root makes this service first and then connects the engine to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import structlog
+
+from lockstep.chains.evm import UnsignedTransaction
+from lockstep.custody.access import store as access_store
+from lockstep.custody.access.authenticator import Authenticator
+from lockstep.custody.audit import AuditLog, Entry
+from lockstep.custody.audit.store import list_entries
+from lockstep.custody.errors import CallerNotAllowed
+from lockstep.custody.execution import AuthorizationIssuer, Executor
+from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
+from lockstep.custody.policies import PolicyService
+from lockstep.custody.ports import NonceLedger, Sender
+from lockstep.custody.sessions import SessionService
+from lockstep.custody.signing import store as signing_store
+from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.pipeline import SigningPipeline
+from lockstep.custody.signing.policies import PolicyShelf
+from lockstep.custody.signing.preview import Preview, Previewer
+from lockstep.custody.signing.recorder import Recorder
+from lockstep.custody.signing.transactions import TransactionSigning
+from lockstep.custody.types import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
+from lockstep.custody.view import RpcRequest, WordFacts, parse_rpc
+from lockstep.custody.wallets import WalletService
+from lockstep.kit.clock import Clock, pause
+from lockstep.kit.database import Database, UnitOfWork
+from lockstep.kit.errors import LockstepError
+from lockstep.kit.ids import WalletId
+from lockstep.kit.paging import Page, decode_cursor, page_of
+
+log = structlog.get_logger(__name__)
+
+
+class CustodyService(WalletService, PolicyService, SessionService):
+    """Everything that custody offers."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        executor: Executor,
+        issuer: AuthorizationIssuer,
+        audit: AuditLog,
+        authenticator: Authenticator,
+        idempotency: IdempotencyStore,
+        clock: Clock,
+        word_facts: WordFacts,
+        modules: frozenset[str] = frozenset({"coordinator"}),
+    ) -> None:
+        """
+        Args:
+            word_facts: names of chains, tokens and contracts, for previews.
+            modules: names to which session signers may be granted without a token.
+        """
+        super().__init__(
+            database=database,
+            executor=executor,
+            issuer=issuer,
+            audit=audit,
+            authenticator=authenticator,
+            clock=clock,
+            modules=modules,
+        )
+        self.idempotency = idempotency
+        self._word_facts = word_facts
+        self._shelf = PolicyShelf()
+        self._recorder = Recorder(audit)
+        self._signatures = SignatureExecutor(executor, issuer)
+        self._transactions = TransactionSigning(
+            database=database,
+            shelf=self._shelf,
+            recorder=self._recorder,
+            executor=self._signatures,
+            clock=clock,
+        )
+        self._connected: tuple[Previewer, SigningPipeline] | None = None
+
+    def connect(self, sender: Sender, ledger: NonceLedger) -> None:
+        """Connect the engine that sends; called once, before the first request."""
+        previewer = Previewer(self._database, self._shelf, sender, self._clock, self._word_facts)
+        pipeline = SigningPipeline(
+            database=self._database,
+            shelf=self._shelf,
+            recorder=self._recorder,
+            idempotency=self.idempotency,
+            executor=self._signatures,
+            previewer=previewer,
+            sender=sender,
+            ledger=ledger,
+            clock=self._clock,
+        )
+        self._connected = previewer, pipeline
+
+    async def preview(self, principal: Principal, wallet_id: str, request: RpcRequest | dict[str, Any]) -> Preview:
+        """Show what a request would do, what the policies say and what it would cost; signs and sends nothing.
+
+        Args:
+            request: parsed, or the JSON body of the route.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+            RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, MalformedTypedData: the request does not
+                hold; see `parse_rpc`.
+            Retry: the chain cannot be asked at the moment.
+        """
+        return await self._engine()[0].preview(principal, WalletId(wallet_id), _parsed(request))
+
+    async def rpc(
+        self, principal: Principal, wallet_id: str, request: RpcRequest | dict[str, Any], claim: Claim
+    ) -> Outcome:
+        """Sign or send, once per idempotency key; see `SigningPipeline.rpc`.
+
+        Returns:
+            The answer ``{"method", "data"}``; a replayed one may also be the problem of a refusal.
+        """
+        return await self._engine()[1].rpc(principal, WalletId(wallet_id), _parsed(request), claim)
+
+    async def decide_transaction(
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | WalletId, intent: TransactionIntent
+    ) -> Decision:
+        """Decide on a transaction that is to be queued: row and audit entry are written in the caller's transaction.
+
+        Policies see what is given: a rule about a ceiling that the intent leaves open cannot allow.
+
+        Raises:
+            SigningDenied, OwnerRequired, CallerNotAllowed: with the reason; the denial is recorded in a transaction of
+                its own, because the caller's usually ends with it.
+            WalletNotFound: there is none for this caller.
+            DecisionMismatch: app, wallet or sender of the intent are not those of the caller.
+        """
+        return await self._transactions.decide(uow, principal, wallet, intent)
+
+    async def sign_transactions(
+        self, items: Sequence[tuple[str, UnsignedTransaction]]
+    ) -> list[SignedTransaction | LockstepError]:
+        """Sign transactions under earlier decisions, in the order of the items; never raises for one of them.
+
+        Looked at again now: app and wallet are active, the session signer is active and has not expired, the policies
+        are those of the decision (else they are asked again), the transaction is the intent, inside its ceilings.
+        The caller has claimed the nonce for these very bytes before. Two database transactions for all of them.
+
+        Args:
+            items: (decision id, transaction) pairs.
+        Returns:
+            Per item the signed transaction or why not: DecisionUnknown, DecisionMismatch, FeeAboveCeiling, the refusals
+            of `decide_transaction`, or what the signer says (Retry when it is away).
+        """
+        return await self._transactions.sign(items)
+
+    async def list_audit_entries(
+        self, principal: Principal, *, resource: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Entry]:
+        """Entries of the app's audit log, newest first.
+
+        Raises:
+            CallerNotAllowed: not the app itself.
+        """
+        if principal.kind != "app":
+            raise CallerNotAllowed(f"expected the app's own credentials, was {principal.kind}")
+        before: tuple[int, int] | None = None
+        if cursor is not None:
+            seq, shard = decode_cursor(cursor, int, int)
+            before = int(seq), int(shard)
+        async with self._database.tenant(principal.tenant) as uow:
+            entries = await list_entries(uow, principal.tenant, resource, before, limit + 1)
+        return page_of(entries, limit, lambda entry: (entry.seq, entry.shard))
+
+    async def purge_expired(self) -> int:
+        """Forget idempotency keys, previews and wallet logins that have expired; returns how many."""
+        now = self._clock.now()
+        async with self._database.system("purge") as uow:
+            return (
+                await self.idempotency.purge(uow, now)
+                + await signing_store.delete_expired_previews(uow, now)
+                + await access_store.delete_expired_external_sessions(uow, now)
+            )
+
+    async def run_housekeeping(self, stop: asyncio.Event, every_seconds: float = 60.0) -> None:
+        """Purge until `stop` is set. Any number of processes may do it."""
+        while not stop.is_set():
+            try:
+                await self.purge_expired()
+            except (LockstepError, psycopg.Error) as error:
+                log.warning("custody_purge_failed", reason=type(error).__name__)
+            await pause(stop, every_seconds)
+
+    def _engine(self) -> tuple[Previewer, SigningPipeline]:
+        if self._connected is None:
+            raise RuntimeError("the composition root must connect the transaction engine before the first request")
+        return self._connected
+
+
+def _parsed(request: RpcRequest | dict[str, Any]) -> RpcRequest:
+    return parse_rpc(request) if isinstance(request, dict) else request

@@ -1,0 +1,170 @@
+"""Session signers: somebody else may sign for a wallet, for a time and inside its policies.
+
+Granted by the owner (or the app where there is none), revoked by owner and app alike. They can only narrow what the
+wallet may do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from lockstep.custody import store
+from lockstep.custody.access.secrets import SESSION, new_token
+from lockstep.custody.audit import AuditEvent
+from lockstep.custody.base import Base, after_of, require_app_or_user
+from lockstep.custody.errors import (
+    OwnerRequired,
+    SessionInvalid,
+    SessionSignerNotFound,
+)
+from lockstep.custody.types import Principal, SessionSigner
+from lockstep.custody.view import Method
+from lockstep.custody.views import describe_session
+from lockstep.kit.database import UnitOfWork
+from lockstep.kit.ids import AppId, WalletId, new_id
+from lockstep.kit.outbox import Event, append
+from lockstep.kit.paging import Page, page_of
+from lockstep.kit.telemetry import current_correlation_id
+
+MAX_SESSION: Final = timedelta(days=366)
+_MODULE = re.compile(r"module:([a-z][a-z_]{1,40})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTerms:
+    """What a session signer is to be allowed."""
+
+    expires_at: datetime
+    allowed_methods: Sequence[str]
+    policy_ids: Sequence[str] = ()
+    max_value_per_transaction: int | None = None
+    """Smallest unit of the native coin. Tokens are limited by policies."""
+    grantee: str = "token"
+    """``token``, or ``module:<name>`` for a module of this deployment."""
+    display_name: str | None = None
+
+
+class SessionService(Base):
+    """Session signers of wallets."""
+
+    async def create_session_signer(
+        self, principal: Principal, wallet_id: str, terms: SessionTerms
+    ) -> tuple[SessionSigner, str | None]:
+        """Grant somebody else to sign for a wallet, inside the wallet's own policies; returns the token where there is
+        one, which is shown only here.
+
+        Raises:
+            WalletNotFound, PolicyNotFound: there is none for this caller.
+            OwnerRequired: the wallet has an owner, and that is not the caller.
+            SessionInvalid: an end in the past or too far away, no methods, unknown ones, or an unknown module.
+            CallerNotAllowed: a session signer grants nothing.
+        """
+        app_id, now = require_app_or_user(principal), self._clock.now()
+        self._check_terms(terms, now)
+        token, token_hash = new_token(SESSION) if terms.grantee == "token" else (None, None)
+        session = SessionSigner(
+            id=new_id(),
+            app_id=app_id,
+            wallet_id=WalletId(wallet_id),
+            grantee=terms.grantee,
+            display_name=terms.display_name,
+            allowed_methods=tuple(dict.fromkeys(terms.allowed_methods)),
+            policy_ids=tuple(dict.fromkeys(terms.policy_ids)),
+            max_value_per_transaction=terms.max_value_per_transaction,
+            status="active",
+            expires_at=terms.expires_at,
+            created_at=now,
+            revoked_at=None,
+        )
+        async with self._database.tenant(app_id) as uow:
+            wallet = await self._visible_wallet(uow, principal, wallet_id)
+            if wallet.owner_user_id != principal.user_id:
+                raise OwnerRequired("this wallet has an owner; only the owner grants session signers")
+            await self._check_policies(uow, principal, terms.policy_ids)
+            await store.insert_session(uow, session, token_hash, principal.label)
+            await self._record_session(uow, principal, session, "session_signer.created")
+        return session, token
+
+    async def list_session_signers(
+        self, principal: Principal, wallet_id: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[SessionSigner]:
+        """Session signers of a wallet, oldest first, ended ones too.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+            CallerNotAllowed: a session signer does not see the others.
+        """
+        app_id = require_app_or_user(principal)
+        async with self._database.tenant(app_id) as uow:
+            await self._visible_wallet(uow, principal, wallet_id)
+            sessions = await store.list_sessions(uow, app_id, wallet_id, after=after_of(cursor), limit=limit + 1)
+        return page_of(sessions, limit, lambda session: (session.id,))
+
+    async def revoke_session_signer(self, principal: Principal, wallet_id: str, session_id: str) -> SessionSigner:
+        """End a session signer at once: what it has queued is not signed any more. Owner and app both may.
+
+        Raises:
+            WalletNotFound, SessionSignerNotFound: there is none for this caller.
+            CallerNotAllowed: a session signer.
+        """
+        app_id = require_app_or_user(principal)
+        async with self._database.tenant(app_id) as uow:
+            await self._visible_wallet(uow, principal, wallet_id)
+            session = await store.revoke_session(uow, app_id, wallet_id, session_id, self._clock.now())
+            if session is None:
+                raise SessionSignerNotFound
+            await self._record_session(uow, principal, session, "session_signer.revoked")
+        self._authenticator.forget()
+        return session
+
+    async def find_module_principal(
+        self, uow: UnitOfWork, module: str, app_id: AppId, wallet_id: str
+    ) -> Principal | None:
+        """As whom a module may act for a wallet now: the session signer granted to it; None when there is none."""
+        session = await store.find_module_session(uow, app_id, wallet_id, f"module:{module}", self._clock.now())
+        if session is None:
+            return None
+        return Principal(kind="session", app_id=app_id, wallet_id=session.wallet_id, session_id=session.id, name=module)
+
+    def _check_terms(self, terms: SessionTerms, now: datetime) -> None:
+        if not now < terms.expires_at <= now + MAX_SESSION:
+            raise SessionInvalid(f"expected an end in the future, at most {MAX_SESSION.days} days away")
+        unknown = [method for method in terms.allowed_methods if method not in set(Method)]
+        if unknown or not terms.allowed_methods:
+            raise SessionInvalid(f"expected one or more of {', '.join(Method)} as allowed methods")
+        if terms.grantee != "token":
+            found = _MODULE.fullmatch(terms.grantee)
+            if found is None or found.group(1) not in self._modules:
+                expected = ", ".join(f"module:{name}" for name in sorted(self._modules))
+                raise SessionInvalid(f"expected token or {expected} as the grantee")
+
+    async def _record_session(self, uow: UnitOfWork, principal: Principal, session: SessionSigner, action: str) -> None:
+        shown = describe_session(session)
+        self._audit.append(
+            uow,
+            AuditEvent(
+                app_id=session.app_id,
+                subject=session.wallet_id,
+                actor=principal.label,
+                action=action,
+                resource=f"wallet:{session.wallet_id}",
+                facts={"session_signer": shown},
+                correlation_id=current_correlation_id(),
+            ),
+        )
+        await append(
+            uow,
+            Event(
+                topic="wallets",
+                type=action.replace(".", "_"),
+                object_id=session.id,
+                version=2 if session.status == "revoked" else 1,
+                data=shown,
+                app_id=session.app_id,
+                correlation_id=current_correlation_id(),
+            ),
+        )

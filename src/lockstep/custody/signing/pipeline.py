@@ -1,0 +1,335 @@
+"""The one road to a signature: authorise, view, policy, decision and audit, authorization, signer, verification, audit.
+
+The RPC methods that sign at once travel it in batches: two short transactions per signature, both shared with what else
+goes on for the app at that moment; none is open while the signer works. What is sent is decided and queued in one
+transaction and signed later (`transactions.py`), on the same road.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lockstep.chains.evm import encode_signed, transaction_hash
+from lockstep.custody.errors import IdempotencyInProgress, IdempotencyKeyReused, PreviewOutdated
+from lockstep.custody.execution import (
+    Payload,
+    PersonalMessagePayload,
+    Signature,
+    TransactionPayload,
+    TypedDataPayload,
+    WalletKey,
+)
+from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
+from lockstep.custody.idempotency.types import terminal_outcome
+from lockstep.custody.policy import CompiledPolicy
+from lockstep.custody.ports import NonceLedger, Sender
+from lockstep.custody.signing import store
+from lockstep.custody.signing.batch import Batcher
+from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.policies import PolicyShelf
+from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of
+from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
+from lockstep.custody.signing.rules import PolicyKey, check_visible, intent_digest, intent_wire, rule_on
+from lockstep.custody.signing.types import Authority, Execution
+from lockstep.custody.types import Decision, Principal
+from lockstep.custody.view import (
+    PersonalSign,
+    RpcRequest,
+    SendTransaction,
+    SignTransaction,
+    view_request,
+)
+from lockstep.kit.clock import Clock
+from lockstep.kit.database import Database, UnitOfWork
+from lockstep.kit.errors import LockstepError, Refuse, Retry
+from lockstep.kit.ids import AppId, CorrelationId, WalletId, new_id
+from lockstep.kit.telemetry import current_correlation_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A request that is signed at once."""
+
+    principal: Principal
+    wallet_id: WalletId
+    request: RpcRequest
+    claim: Claim
+    decision_id: str
+    correlation_id: CorrelationId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Authorised:
+    """A job that was decided on and recorded as allowed."""
+
+    job: _Job
+    decision: Decision
+    execution: Execution
+
+
+class SigningPipeline:
+    """Carries out RPC requests."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        shelf: PolicyShelf,
+        recorder: Recorder,
+        idempotency: IdempotencyStore,
+        executor: SignatureExecutor,
+        previewer: Previewer,
+        sender: Sender,
+        ledger: NonceLedger,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._shelf = shelf
+        self._recorder = recorder
+        self._idempotency = idempotency
+        self._executor = executor
+        self._previewer = previewer
+        self._sender = sender
+        self._ledger = ledger
+        self._clock = clock
+        self._decisions: Batcher[_Job, _Authorised | Outcome] = Batcher(self._decide_batch)
+        # The ledger asks a node: a slow one must not hold up messages that share a batch.
+        self._nonce_decisions: Batcher[_Job, _Authorised | Outcome] = Batcher(self._decide_batch, max_batch=1, lanes=8)
+        self._signatures: Batcher[_Authorised, Outcome] = Batcher(self._sign_batch)
+
+    async def rpc(self, principal: Principal, wallet_id: WalletId, request: RpcRequest, claim: Claim) -> Outcome:
+        """Sign or send, once per idempotency key.
+
+        Returns:
+            The answer ``{"method", "data"}``; a replayed one may also be the problem of a refusal.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+            SigningDenied, OwnerRequired, CallerNotAllowed: recorded as a denied decision.
+            PreviewOutdated: what the named preview showed has changed.
+            IdempotencyKeyReused, IdempotencyInProgress: see `IdempotencyStore`.
+            LockstepError: what view, ledger, engine or signer say.
+        """
+        if isinstance(request, SendTransaction):
+            return await self._send(principal, wallet_id, request, claim)
+        job = _Job(
+            principal=principal,
+            wallet_id=wallet_id,
+            request=request,
+            claim=claim,
+            decision_id=new_id(),
+            correlation_id=current_correlation_id(),
+        )
+        decisions = self._nonce_decisions if isinstance(request, SignTransaction) else self._decisions
+        decided = await decisions.submit(principal.tenant, job)
+        return decided if isinstance(decided, Outcome) else await self._signatures.submit(principal.tenant, decided)
+
+    async def _decide_batch(self, key: str, jobs: Sequence[_Job]) -> list[_Authorised | Outcome | Exception]:
+        app_id = AppId(key)
+        claims, attempts = [job.claim for job in jobs], [job.decision_id for job in jobs]
+        async with self._database.tenant(app_id) as uow:
+            inserted, authorities = await store.claim_and_load(
+                uow,
+                self._idempotency.insert_params(app_id, claims, attempts),
+                app_id,
+                [(job.wallet_id, job.principal.session_id) for job in jobs],
+            )
+            claimed = await self._idempotency.sort_out(uow, app_id, claims, attempts, inserted)
+            policies = await self._shelf.load(uow, authorities)
+            results: list[_Authorised | Outcome | Exception] = []
+            records: list[DecisionRecord] = []
+            finished: list[tuple[Claim, str, Outcome | None]] = []
+            for job, authority, earlier in zip(jobs, authorities, claimed, strict=True):
+                if earlier is not None:
+                    results.append(earlier)
+                    continue
+                try:
+                    result, record = await self._decide(uow, job, authority, policies)
+                except LockstepError as error:
+                    results.append(error)
+                    finished.append((job.claim, job.decision_id, terminal_outcome(error)))
+                    continue
+                results.append(result)
+                records.append(record)
+                if isinstance(result, LockstepError):
+                    finished.append((job.claim, job.decision_id, terminal_outcome(result)))
+            await self._recorder.record_decisions(uow, records)
+            await self._idempotency.finish_many(uow, app_id, finished)
+        return results
+
+    async def _decide(
+        self,
+        uow: UnitOfWork,
+        job: _Job,
+        found: Authority | None,
+        policies: Mapping[PolicyKey, CompiledPolicy],
+    ) -> tuple[_Authorised | LockstepError, DecisionRecord]:
+        """Decide on one job; what it raises leaves no decision behind."""
+        authority = check_visible(job.principal, found)
+        view = view_request(job.request, authority.address)  # type: ignore[arg-type]  # a stored address
+        assert view.digest is not None, "only transactions to be sent have open numbers"
+        now = self._clock.now()
+        ruling = rule_on(job.principal, authority, view, policies, now)
+        shown = job.request.preview_digest
+        if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, None):
+            raise PreviewOutdated
+        if ruling.allowed and isinstance(job.request, SignTransaction):
+            nonce = job.request.transaction.nonce
+            async with uow.savepoint():
+                await self._ledger.claim(uow, job.request.chain, authority.address, nonce, view.digest)
+        decision = decide(job.decision_id, job.principal, authority, str(view.method), ruling, now)
+        record = DecisionRecord(
+            decision=decision,
+            caller=job.principal.label,
+            chain=view.chain,
+            request_digest=view.digest,
+            correlation_id=job.correlation_id,
+        )
+        if ruling.error is not None:
+            return ruling.error, record
+        execution = Execution(
+            decision_id=decision.id,
+            key=wallet_key(authority),
+            payload=payload_of(job.request),
+            digest=view.digest,
+            auth_share=authority.auth_share,
+            revisions=ruling.revisions,
+        )
+        return _Authorised(job=job, decision=decision, execution=execution), record
+
+    async def _sign_batch(self, key: str, batch: Sequence[_Authorised]) -> list[Outcome | Exception]:
+        app_id = AppId(key)
+        answers = await self._executor.execute([one.execution for one in batch])
+        results: list[Outcome | LockstepError] = [
+            answer if isinstance(answer, LockstepError) else Outcome(200, answer_of(one.job.request, answer))
+            for one, answer in zip(batch, answers, strict=True)
+        ]
+        async with self._database.tenant(app_id) as uow:
+            held = await self._idempotency.finish_many(
+                uow,
+                app_id,
+                [
+                    (one.job.claim, one.job.decision_id, result if isinstance(result, Outcome) else None)
+                    for one, result in zip(batch, results, strict=True)
+                ],
+            )
+            signed: list[SignatureRecord] = []
+            for one, result in zip(batch, results, strict=True):
+                if isinstance(result, LockstepError):
+                    self._recorder.record_failure(uow, one.decision, one.job.principal.label, result.code)
+                else:
+                    signed.append(SignatureRecord(one.decision, one.job.principal.label, one.execution.digest))
+            await self._recorder.record_signatures(uow, signed, self._clock.now())
+        # An attempt that another one took over releases nothing: the other one answers.
+        return [
+            result if one.job.decision_id in held else IdempotencyInProgress()
+            for one, result in zip(batch, results, strict=True)
+        ]
+
+    async def _send(self, principal: Principal, wallet_id: WalletId, request: SendTransaction, claim: Claim) -> Outcome:
+        terms: ShownTerms | None = None
+        if request.preview_digest is not None:
+            replay = await self._find_replay(principal.tenant, claim)
+            if replay is not None:
+                return replay
+            terms = await self._previewer.find_terms(principal, wallet_id, request)
+            request = terms.apply(request)
+        decision_id, correlation_id = new_id(), current_correlation_id()
+        denied: LockstepError | None = None
+        try:
+            async with self._database.tenant(principal.tenant) as uow:
+                inserted, authorities = await store.claim_and_load(
+                    uow,
+                    self._idempotency.insert_params(principal.tenant, [claim], [decision_id]),
+                    principal.tenant,
+                    [(wallet_id, principal.session_id)],
+                )
+                (earlier,) = await self._idempotency.sort_out(uow, principal.tenant, [claim], [decision_id], inserted)
+                if isinstance(earlier, LockstepError):
+                    raise earlier
+                if earlier is not None:
+                    return earlier
+                authority = check_visible(principal, authorities[0])
+                view = view_request(request, authority.address)  # type: ignore[arg-type]  # a stored address
+                policies = await self._shelf.load(uow, [authority])
+                now = self._clock.now()
+                ruling = rule_on(principal, authority, view, policies, now)
+                shown = request.preview_digest
+                if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, terms):
+                    raise PreviewOutdated
+                intent = intent_of(authority, request, key=f"rpc:{decision_id}", correlation_id=correlation_id)
+                decision = decide(decision_id, principal, authority, str(view.method), ruling, now)
+                record = DecisionRecord(
+                    decision=decision,
+                    caller=principal.label,
+                    chain=intent.chain,
+                    request_digest=intent_digest(intent),
+                    intent=intent_wire(intent),
+                    correlation_id=correlation_id,
+                )
+                await self._recorder.record_decisions(uow, [record])
+                if ruling.error is not None:
+                    denied, outcome = ruling.error, terminal_outcome(ruling.error)
+                else:
+                    queued = await self._sender.enqueue(uow, decision, intent)
+                    data = {"hash": queued.hash, "caip2": intent.chain, "transaction_id": queued.id}
+                    outcome = Outcome(200, {"method": str(request.method), "data": data})
+                await self._idempotency.finish_many(uow, principal.tenant, [(claim, decision_id, outcome)])
+        except Refuse as error:
+            await self._keep_refusal(principal.tenant, claim, error)
+            raise
+        if denied is not None:
+            raise denied
+        assert outcome is not None, "what was not denied has an answer"
+        return outcome
+
+    async def _find_replay(self, app_id: AppId, claim: Claim) -> Outcome | None:
+        async with self._database.tenant(app_id) as uow:
+            return await self._idempotency.find(uow, claim)
+
+    async def _keep_refusal(self, app_id: AppId, claim: Claim, error: Refuse) -> None:
+        """A refusal that undid the transaction is answered the same next time, if it would come out the same."""
+        outcome = terminal_outcome(error)
+        if outcome is None or isinstance(error, IdempotencyKeyReused):
+            return
+        try:
+            async with self._database.tenant(app_id) as uow:
+                attempt, replay = await self._idempotency.begin(uow, claim)
+                if replay is None:
+                    await self._idempotency.finish(uow, claim, attempt, outcome)
+        except (Refuse, Retry):
+            return  # another attempt is under way, or the database is away: the refusal itself is the answer
+
+
+def wallet_key(authority: Authority) -> WalletKey:
+    """The key of a wallet, as the signer names it."""
+    return WalletKey(
+        app_id=authority.app_id,
+        wallet_id=authority.wallet_id,
+        address=authority.address,  # type: ignore[arg-type]  # a stored address
+    )
+
+
+def payload_of(request: RpcRequest) -> Payload:
+    """What the signer is given: structured, so that it computes the digest itself."""
+    if isinstance(request, SignTransaction):
+        return TransactionPayload(request.transaction)
+    if isinstance(request, PersonalSign):
+        return PersonalMessagePayload(request.content)
+    assert not isinstance(request, SendTransaction), "sent transactions are signed by the engine's batches"
+    return TypedDataPayload(request.document)
+
+
+def answer_of(request: RpcRequest, signature: Signature) -> dict[str, object]:
+    """The body of the answer to a request that was signed at once."""
+    if isinstance(request, SignTransaction):
+        raw = encode_signed(request.transaction, signature.r, signature.s, signature.y_parity)
+        data: dict[str, object] = {
+            "encoding": "rlp",
+            "signed_transaction": "0x" + raw.hex(),
+            "hash": "0x" + transaction_hash(raw).hex(),
+        }
+    else:
+        data = {"encoding": "hex", "signature": signature.hex}
+    return {"method": str(request.method), "data": data}

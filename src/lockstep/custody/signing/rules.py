@@ -1,0 +1,215 @@
+"""Who may have what signed: the caller's standing, the session's limits, then the policies. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from lockstep.chains.evm import UnsignedTransaction, chain_name
+from lockstep.custody.audit import canonical
+from lockstep.custody.errors import (
+    AppSuspended,
+    CallerNotAllowed,
+    DecisionMismatch,
+    FeeAboveCeiling,
+    OwnerRequired,
+    PolicyDenied,
+    PolicyMissing,
+    SessionExpired,
+    SessionMethodDenied,
+    SessionRevoked,
+    SessionValueDenied,
+    WalletFrozen,
+    WalletNotFound,
+)
+from lockstep.custody.policy import CompiledPolicy, SystemFacts, evaluate
+from lockstep.custody.signing.types import Authority, Ruling
+from lockstep.custody.types import Principal, TransactionIntent
+from lockstep.custody.view import RequestView, TransactionDraft
+from lockstep.kit.errors import Forbidden, LockstepError
+
+PolicyKey = tuple[str, int]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def attached(authority: Authority) -> list[str]:
+    """Ids of the policies that must all allow: the session's own first, then the wallet's; each once."""
+    own = authority.session.policy_ids if authority.session is not None else ()
+    return list(dict.fromkeys((*own, *authority.policy_ids)))
+
+
+def policy_keys(authority: Authority) -> list[PolicyKey]:
+    """Those of the attached policies that exist, with their revision in force."""
+    return [(policy, authority.revisions[policy]) for policy in attached(authority) if policy in authority.revisions]
+
+
+def check_visible(principal: Principal, authority: Authority | None) -> Authority:
+    """The wallet, if there is one for this caller.
+
+    Raises:
+        WalletNotFound: there is none, or it is somebody else's: both look the same.
+    """
+    if authority is None:
+        raise WalletNotFound
+    if principal.kind == "user" and authority.owner_user_id != principal.user_id:
+        raise WalletNotFound
+    if principal.kind == "session" and authority.wallet_id != principal.wallet_id:
+        raise WalletNotFound
+    return authority
+
+
+def rule_on(
+    principal: Principal,
+    authority: Authority,
+    view: RequestView,
+    policies: Mapping[PolicyKey, CompiledPolicy],
+    now: datetime,
+) -> Ruling:
+    """Whether this caller may have this signed now.
+
+    Args:
+        policies: compiled, at least all of `policy_keys(authority)`.
+    """
+    refusal = check_standing(principal, authority, now) or _check_session(authority, view)
+    if refusal is not None:
+        return _refused(authority, refusal)
+    ids = attached(authority)
+    missing = [policy for policy in ids if policy not in authority.revisions]
+    if missing:
+        return _refused(authority, PolicyMissing(policy_id=missing[0]))
+    verdict = evaluate(
+        view,
+        [policies[key] for key in policy_keys(authority)],
+        SystemFacts(
+            current_unix_timestamp=int((now - _EPOCH).total_seconds()),
+            wallet_id=authority.wallet_id,
+            app_id=authority.app_id,
+            user_id=principal.user_id,
+            session_id=principal.session_id,
+        ),
+    )
+    return Ruling(
+        allowed=verdict.allowed,
+        reason_code=str(verdict.reason_code),
+        reason=verdict.reason,
+        policy_id=verdict.policy_id,
+        rule_id=verdict.rule_id,
+        revisions=authority.revisions,
+        error=None
+        if verdict.allowed
+        else PolicyDenied(
+            verdict.reason,
+            reason_code=str(verdict.reason_code),
+            policy_id=verdict.policy_id,
+            rule_id=verdict.rule_id,
+            policy_revision=verdict.policy_revision,
+        ),
+    )
+
+
+def check_standing(principal: Principal, authority: Authority, now: datetime) -> Forbidden | None:
+    """Why this caller may sign nothing at all for the wallet; None when it may.
+
+    This is looked at again before every signature, also of a decision made earlier.
+    """
+    if authority.app_status != "active":
+        return AppSuspended()
+    if authority.status != "active":
+        return WalletFrozen()
+    if principal.kind == "session":
+        session = authority.session
+        if session is None or session.status != "active":
+            return SessionRevoked()
+        if now >= session.expires_at:
+            return SessionExpired()
+        return None
+    if principal.kind == "user":
+        return None  # a wallet of another user is not found
+    if principal.kind == "app":
+        return None if authority.owner_user_id is None else OwnerRequired("this wallet signs for its owner only")
+    return CallerNotAllowed(f"{principal.kind} callers sign through a session signer")
+
+
+def _check_session(authority: Authority, view: RequestView) -> Forbidden | None:
+    session = authority.session
+    if session is None:
+        return None
+    if view.method not in session.allowed_methods:
+        return SessionMethodDenied(f"this session signer may not call {view.method}")
+    limit = session.max_value_per_transaction
+    if limit is not None and view.transaction is not None and view.transaction.value > limit:
+        return SessionValueDenied(f"expected a value of at most {limit}, was {view.transaction.value}")
+    return None
+
+
+def _refused(authority: Authority, error: LockstepError) -> Ruling:
+    return Ruling(
+        allowed=False, reason_code=error.code, reason=error.detail, revisions=authority.revisions, error=error
+    )
+
+
+def check_intent(intent: TransactionIntent, transaction: UnsignedTransaction) -> None:
+    """Refuse a transaction that is not the one that was decided on.
+
+    Raises:
+        DecisionMismatch: another chain, recipient, value or data, or a type or access list that was not decided on.
+        FeeAboveCeiling: gas or fees above what the decision allows.
+    """
+    same = {
+        "chain": (chain_name(transaction.chain_id), intent.chain),
+        "to": (transaction.to, intent.to),
+        "value": (transaction.value, intent.value),
+        "data": (transaction.data, intent.data),
+        "type": (transaction.type, 2),
+        "access_list": (transaction.access_list, ()),
+    }
+    for name, (given, decided) in same.items():
+        if given != decided:
+            raise DecisionMismatch(f"{name} is not what was decided on")
+    for name in ("gas_limit", "max_fee_per_gas", "max_priority_fee_per_gas"):
+        ceiling, number = getattr(intent, name), getattr(transaction, name)
+        if ceiling is not None and number > ceiling:
+            raise FeeAboveCeiling(f"expected {name} of at most {ceiling}, was {number}")
+
+
+def draft_of(intent: TransactionIntent, chain_id: int) -> TransactionDraft:
+    """The intent as policies see it: what is open is absent."""
+    return TransactionDraft(
+        chain_id=chain_id,
+        to=intent.to,  # type: ignore[arg-type]  # an address by the contract of the type
+        value=intent.value,
+        data=intent.data,
+        gas_limit=intent.gas_limit,
+        max_fee_per_gas=intent.max_fee_per_gas,
+        max_priority_fee_per_gas=intent.max_priority_fee_per_gas,
+    )
+
+
+def intent_digest(intent: TransactionIntent) -> bytes:
+    """What stands for an intent in decisions and in the audit log."""
+    return hashlib.sha256(b"lockstep intent v1\n" + canonical(intent_wire(intent))).digest()
+
+
+def intent_wire(intent: TransactionIntent) -> dict[str, object]:
+    """The part of an intent that was decided on, as JSON; numbers as decimal strings."""
+
+    def number(value: int | None) -> str | None:
+        return None if value is None else str(value)
+
+    return {
+        "chain": intent.chain,
+        "from": intent.from_address,
+        "to": intent.to,
+        "value": str(intent.value),
+        "data": "0x" + intent.data.hex(),
+        "gas_limit": number(intent.gas_limit),
+        "max_fee_per_gas": number(intent.max_fee_per_gas),
+        "max_priority_fee_per_gas": number(intent.max_priority_fee_per_gas),
+    }
+
+
+def revisions_digest(revisions: Mapping[str, int]) -> str:
+    """Names a set of policy revisions in one word, for execution authorizations."""
+    return hashlib.sha256(canonical(dict(revisions))).hexdigest()

@@ -1,0 +1,266 @@
+"""SQL of decisions: what they rest on, their rows, and previews."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from lockstep.custody.idempotency.store import INSERT_KEYS
+from lockstep.custody.signing.types import Authority, SessionGrant, StoredDecision
+from lockstep.custody.types import Decision, TransactionIntent
+from lockstep.kit.database import Row, UnitOfWork
+from lockstep.kit.ids import AppId, WalletId
+from lockstep.kit.money import from_numeric
+
+Wanted = tuple[str, str | None]
+"""Ids of a wallet and, where a session signer asks, of the session."""
+
+_AUTHORITY_COLUMNS = """
+    w.id as wallet_id, w.app_id, a.status as app_status, w.address, w.owner_user_id, w.status, w.policy_ids,
+    w.auth_share, s.id as session_id, s.status as session_status, s.expires_at, s.allowed_methods,
+    s.policy_ids as session_policy_ids, s.max_value_per_transaction,
+    (select coalesce(jsonb_object_agg(p.id, p.revision), '{}'::jsonb) from policies p
+     where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as revisions
+"""
+
+_AUTHORITIES = (
+    "select q.n,"
+    + _AUTHORITY_COLUMNS
+    + """
+from unnest(%b::text[], %b::text[]) with ordinality as q (wallet_id, session_id, n)
+join wallets w on w.app_id = %s and w.id = q.wallet_id
+join apps a on a.app_id = w.app_id
+left join session_signers s on s.app_id = w.app_id and s.wallet_id = w.id and s.id = q.session_id
+"""
+)
+
+_DECISIONS = (
+    """
+select d.id as decision_id, d.method, d.caller, d.session_id as decided_session_id, d.intent, d.allowed, d.reason_code,
+    d.reason, d.policy_id, d.rule_id, d.policy_revisions, d.decided_at, d.correlation_id, """
+    + _AUTHORITY_COLUMNS
+    + """
+from signing_decisions d
+join wallets w on w.app_id = d.app_id and w.id = d.wallet_id
+join apps a on a.app_id = w.app_id
+left join session_signers s on s.app_id = d.app_id and s.wallet_id = d.wallet_id and s.id = d.session_id
+where d.id = any(%s) and d.allowed and d.intent is not null
+"""
+)
+
+_INSERT_DECISIONS = """
+insert into signing_decisions (id, app_id, wallet_id, session_id, caller, method, chain, request_digest, intent, allowed,
+    reason_code, reason, policy_id, rule_id, policy_revisions, correlation_id, decided_at)
+select r.id, r.app_id, r.wallet_id, r.session_id, r.caller, r.method, r.chain, decode(r.request_digest, 'hex'), r.intent,
+    r.allowed, r.reason_code, r.reason, r.policy_id, r.rule_id, r.policy_revisions, r.correlation_id, r.decided_at
+from jsonb_to_recordset(%s::jsonb) as r (id text, app_id text, wallet_id text, session_id text, caller text, method text,
+    chain text, request_digest text, intent jsonb, allowed boolean, reason_code text, reason text, policy_id text,
+    rule_id text, policy_revisions jsonb, correlation_id text, decided_at timestamptz)
+"""
+
+_RELEASE = """
+insert into released_signatures (app_id, decision_id, digest, released_at)
+select q.app_id, q.decision_id, q.digest, %s
+from unnest(%b::text[], %b::text[], %b::bytea[]) as q (app_id, decision_id, digest)
+order by q.decision_id, q.digest
+on conflict (decision_id, digest) do nothing
+"""
+"""Ordered, so that two batches that sign the same again do not block each other."""
+
+
+async def load_authorities(uow: UnitOfWork, app_id: AppId, wanted: Sequence[Wanted]) -> list[Authority | None]:
+    """What decisions about these wallets rest on, in the order of `wanted`; None where there is no such wallet."""
+    rows = await uow.fetch(_AUTHORITIES, _authority_params(app_id, wanted))
+    return _in_order(rows, len(wanted))
+
+
+async def claim_and_load(
+    uow: UnitOfWork, claim_params: tuple[object, ...], app_id: AppId, wanted: Sequence[Wanted]
+) -> tuple[list[Row], list[Authority | None]]:
+    """Insert idempotency keys and load authorities in one round trip; returns the inserted rows and the authorities."""
+    async with uow.connection.pipeline():
+        claimed = await uow.connection.execute(INSERT_KEYS, claim_params)
+        loaded = await uow.connection.execute(_AUTHORITIES, _authority_params(app_id, wanted))
+        return await claimed.fetchall(), _in_order(await loaded.fetchall(), len(wanted))
+
+
+async def load_documents(
+    uow: UnitOfWork, app_ids: Sequence[str], keys: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Documents of policies by (id, revision)."""
+    rows = await uow.fetch(
+        "select r.policy_id, r.revision, r.document from policy_revisions r"
+        " join unnest(%b::text[], %b::integer[]) as q (policy_id, revision) using (policy_id, revision)"
+        " where r.app_id = any(%s)",
+        ([policy_id for policy_id, _ in keys], [revision for _, revision in keys], list(app_ids)),
+    )
+    return {(row["policy_id"], row["revision"]): row["document"] for row in rows}
+
+
+def decision_row(
+    decision: Decision,
+    *,
+    caller: str,
+    chain: str | None,
+    request_digest: bytes,
+    intent: Mapping[str, object] | None,
+    correlation_id: str | None,
+) -> dict[str, object]:
+    """A decision as `insert_decisions` takes it."""
+    return {
+        "id": decision.id,
+        "app_id": decision.app_id,
+        "wallet_id": decision.wallet_id,
+        "session_id": decision.session_id,
+        "caller": caller,
+        "method": decision.method,
+        "chain": chain,
+        "request_digest": request_digest.hex(),
+        "intent": intent,
+        "allowed": decision.allowed,
+        "reason_code": decision.reason_code,
+        "reason": decision.reason,
+        "policy_id": decision.policy_id,
+        "rule_id": decision.rule_id,
+        "policy_revisions": dict(decision.revisions),
+        "correlation_id": correlation_id,
+        "decided_at": decision.decided_at.isoformat(),
+    }
+
+
+async def insert_decisions(uow: UnitOfWork, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write decisions in one statement."""
+    await uow.execute(_INSERT_DECISIONS, (json.dumps(rows),))
+
+
+async def load_decisions(uow: UnitOfWork, decision_ids: Sequence[str]) -> dict[str, StoredDecision]:
+    """Allowed decisions about transactions, of all apps, with what they rest on as it is now."""
+    rows = await uow.fetch(_DECISIONS, (list(decision_ids),))
+    return {row["decision_id"]: _stored_decision(row) for row in rows}
+
+
+async def insert_signatures(uow: UnitOfWork, signed: Sequence[tuple[str, str, bytes]], now: datetime) -> None:
+    """Note what was signed: (app, decision, digest). The same digest again is the same signature."""
+    await uow.execute(
+        _RELEASE,
+        (
+            now,
+            [app_id for app_id, _, _ in signed],
+            [decision_id for _, decision_id, _ in signed],
+            [digest for _, _, digest in signed],
+        ),
+    )
+
+
+async def save_preview(
+    uow: UnitOfWork,
+    app_id: AppId,
+    digest: bytes,
+    wallet_id: WalletId,
+    terms: Mapping[str, object],
+    expires_at: datetime,
+) -> None:
+    """Remember the terms that a preview showed."""
+    await uow.execute(
+        "insert into signing_previews (app_id, digest, wallet_id, terms, expires_at) values (%s, %s, %s, %s, %s)"
+        " on conflict (app_id, digest) do update set expires_at = excluded.expires_at",
+        (app_id, digest, wallet_id, Jsonb(dict(terms)), expires_at),
+    )
+
+
+async def find_preview(
+    uow: UnitOfWork, app_id: AppId, wallet_id: WalletId, digest: bytes, now: datetime
+) -> dict[str, Any] | None:
+    """The terms of a preview of this wallet that has not expired."""
+    row = await uow.find(
+        "select terms from signing_previews where app_id = %s and wallet_id = %s and digest = %s and expires_at > %s",
+        (app_id, wallet_id, digest, now),
+    )
+    return row["terms"] if row else None
+
+
+async def delete_expired_previews(uow: UnitOfWork, now: datetime) -> int:
+    return await uow.execute(
+        "delete from signing_previews where expires_at < %s /* all tenants: forgets what has expired */", (now,)
+    )
+
+
+def _authority_params(app_id: AppId, wanted: Sequence[Wanted]) -> tuple[object, ...]:
+    return ([wallet_id for wallet_id, _ in wanted], [session_id for _, session_id in wanted], app_id)
+
+
+def _in_order(rows: Sequence[Row], count: int) -> list[Authority | None]:
+    found: list[Authority | None] = [None] * count
+    for row in rows:
+        found[row["n"] - 1] = _authority(row)
+    return found
+
+
+def _authority(row: Row) -> Authority:
+    session = None
+    if row["session_id"] is not None:
+        limit = row["max_value_per_transaction"]
+        session = SessionGrant(
+            id=row["session_id"],
+            status=row["session_status"],
+            expires_at=row["expires_at"],
+            allowed_methods=tuple(row["allowed_methods"]),
+            policy_ids=tuple(row["session_policy_ids"]),
+            max_value_per_transaction=None if limit is None else from_numeric(limit),
+        )
+    return Authority(
+        app_id=row["app_id"],
+        app_status=row["app_status"],
+        wallet_id=row["wallet_id"],
+        address=row["address"],
+        owner_user_id=row["owner_user_id"],
+        status=row["status"],
+        policy_ids=tuple(row["policy_ids"]),
+        auth_share=bytes(row["auth_share"]),
+        session=session,
+        revisions=row["revisions"],
+    )
+
+
+def _stored_decision(row: Row) -> StoredDecision:
+    intent = row["intent"]
+    return StoredDecision(
+        decision=Decision(
+            id=row["decision_id"],
+            app_id=row["app_id"],
+            wallet_id=row["wallet_id"],
+            session_id=row["decided_session_id"],
+            method=row["method"],
+            allowed=row["allowed"],
+            reason_code=row["reason_code"],
+            reason=row["reason"],
+            policy_id=row["policy_id"],
+            rule_id=row["rule_id"],
+            revisions=row["policy_revisions"],
+            decided_at=row["decided_at"],
+        ),
+        caller=row["caller"],
+        intent=TransactionIntent(
+            app_id=row["app_id"],
+            wallet_id=row["wallet_id"],
+            chain=intent["chain"],
+            from_address=intent["from"],
+            to=intent["to"],
+            value=int(intent["value"]),
+            data=bytes.fromhex(intent["data"][2:]),
+            gas_limit=_number(intent["gas_limit"]),
+            max_fee_per_gas=_number(intent["max_fee_per_gas"]),
+            max_priority_fee_per_gas=_number(intent["max_priority_fee_per_gas"]),
+            idempotency_key="",
+            correlation_id=row["correlation_id"],
+        ),
+        authority=_authority(row),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)

@@ -1,0 +1,184 @@
+"""Decisions and signatures for the transaction engine: decided when queued, looked at again before every signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lockstep.chains.evm import UnsignedTransaction, encode_signed, parse_chain, transaction_hash
+from lockstep.custody.errors import DecisionMismatch, DecisionUnknown
+from lockstep.custody.execution import TransactionPayload
+from lockstep.custody.policy import CompiledPolicy
+from lockstep.custody.signing import store
+from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.pipeline import wallet_key
+from lockstep.custody.signing.policies import PolicyShelf
+from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
+from lockstep.custody.signing.rules import (
+    PolicyKey,
+    check_intent,
+    check_standing,
+    check_visible,
+    draft_of,
+    intent_digest,
+    intent_wire,
+    rule_on,
+)
+from lockstep.custody.signing.types import Execution, StoredDecision
+from lockstep.custody.types import Decision, Principal, PrincipalKind, SignedTransaction, TransactionIntent, Wallet
+from lockstep.custody.view import Method, view_draft, view_transaction
+from lockstep.kit.clock import Clock
+from lockstep.kit.database import Database, UnitOfWork
+from lockstep.kit.errors import LockstepError
+from lockstep.kit.ids import UserId, WalletId, new_id
+from lockstep.kit.telemetry import current_correlation_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A transaction that may be signed now."""
+
+    place: int
+    stored: StoredDecision
+    transaction: UnsignedTransaction
+    execution: Execution
+
+
+class TransactionSigning:
+    """What the engine needs: decisions about intents, signatures under them."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        shelf: PolicyShelf,
+        recorder: Recorder,
+        executor: SignatureExecutor,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._shelf = shelf
+        self._recorder = recorder
+        self._executor = executor
+        self._clock = clock
+
+    async def decide(
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | WalletId, intent: TransactionIntent
+    ) -> Decision:
+        """See `CustodyService.decide_transaction`."""
+        wallet_id = wallet.id if isinstance(wallet, Wallet) else wallet
+        if principal.tenant != intent.app_id or wallet_id != intent.wallet_id:
+            raise DecisionMismatch("the intent names another app or wallet than the caller asks for")
+        (found,) = await store.load_authorities(uow, intent.app_id, [(wallet_id, principal.session_id)])
+        authority = check_visible(principal, found)
+        if intent.from_address != authority.address:
+            raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
+        policies = await self._shelf.load(uow, [authority])
+        view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)  # type: ignore[arg-type]  # a stored address
+        now = self._clock.now()
+        ruling = rule_on(principal, authority, view, policies, now)
+        record = DecisionRecord(
+            decision=decide(new_id(), principal, authority, str(view.method), ruling, now),
+            caller=principal.label,
+            chain=intent.chain,
+            request_digest=intent_digest(intent),
+            intent=intent_wire(intent),
+            correlation_id=intent.correlation_id or current_correlation_id(),
+        )
+        if ruling.error is not None:
+            # Usually the caller's transaction ends with this refusal; what was denied stays on record all the same.
+            uow.after_rollback(lambda: self._record(record))
+        await self._recorder.record_decisions(uow, [record])
+        if ruling.error is not None:
+            raise ruling.error
+        return record.decision
+
+    async def sign(self, items: Sequence[tuple[str, UnsignedTransaction]]) -> list[SignedTransaction | LockstepError]:
+        """See `CustodyService.sign_transactions`."""
+        answers: list[SignedTransaction | LockstepError] = [DecisionUnknown() for _ in items]
+        checked: list[_Checked] = []
+        async with self._database.system("sign_transactions") as uow:
+            stored = await store.load_decisions(uow, [decision_id for decision_id, _ in items])
+            changed = [one.authority for one in stored.values() if _has_changed(one)]
+            policies = await self._shelf.load(uow, changed)
+            for place, (decision_id, transaction) in enumerate(items):
+                found = stored.get(decision_id)
+                if found is None:
+                    continue
+                try:
+                    execution = self._check(found, transaction, policies)
+                except LockstepError as error:
+                    answers[place] = error
+                    self._recorder.record_failure(uow, found.decision, found.caller, error.code)
+                    continue
+                checked.append(_Checked(place, found, transaction, execution))
+        if not checked:
+            return answers
+        signatures = await self._executor.execute([one.execution for one in checked])
+        async with self._database.system("sign_transactions") as uow:
+            signed: list[SignatureRecord] = []
+            for one, signature in zip(checked, signatures, strict=True):
+                if isinstance(signature, LockstepError):
+                    answers[one.place] = signature
+                    self._recorder.record_failure(uow, one.stored.decision, one.stored.caller, signature.code)
+                    continue
+                raw = encode_signed(one.transaction, signature.r, signature.s, signature.y_parity)
+                result = SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=one.execution.digest)
+                answers[one.place] = result
+                facts = {"tx_hash": result.hash.hex(), "nonce": str(one.transaction.nonce)}
+                signed.append(SignatureRecord(one.stored.decision, one.stored.caller, result.digest, facts))
+            await self._recorder.record_signatures(uow, signed, self._clock.now())
+        return answers
+
+    async def _record(self, record: DecisionRecord) -> None:
+        async with self._database.tenant(record.decision.app_id) as uow:
+            await self._recorder.record_decisions(uow, [record])
+
+    def _check(
+        self,
+        stored: StoredDecision,
+        transaction: UnsignedTransaction,
+        policies: Mapping[PolicyKey, CompiledPolicy],
+    ) -> Execution:
+        """Look again at everything that may have changed since the decision."""
+        authority, now = stored.authority, self._clock.now()
+        check_intent(stored.intent, transaction)
+        principal = _principal_of(stored)
+        refusal = check_standing(principal, authority, now)
+        if refusal is not None:
+            raise refusal
+        if _has_changed(stored):
+            view = view_transaction(transaction, authority.address, Method.SEND_TRANSACTION)  # type: ignore[arg-type]  # a stored address
+            ruling = rule_on(principal, authority, view, policies, now)
+            if ruling.error is not None:
+                raise ruling.error
+        payload = TransactionPayload(transaction)
+        return Execution(
+            decision_id=stored.decision.id,
+            key=wallet_key(authority),
+            payload=payload,
+            digest=payload.digest(),
+            auth_share=authority.auth_share,
+            revisions=authority.revisions,
+        )
+
+
+def _has_changed(stored: StoredDecision) -> bool:
+    """Whether other policies, or other revisions of them, are attached than at the decision."""
+    return dict(stored.authority.revisions) != dict(stored.decision.revisions)
+
+
+def _principal_of(stored: StoredDecision) -> Principal:
+    """Who the decision was made for."""
+    kind, _, name = stored.caller.partition(":")
+    kinds: dict[str, PrincipalKind] = {"app": "app", "user": "user", "session": "session"}
+    if kind not in kinds:
+        raise DecisionUnknown(f"decisions are made for apps, users and sessions, this one for {kind}")
+    decision = stored.decision
+    return Principal(
+        kind=kinds[kind],
+        app_id=decision.app_id,
+        user_id=UserId(name) if kind == "user" else None,
+        wallet_id=decision.wallet_id if kind == "session" else None,
+        session_id=decision.session_id,
+    )

@@ -1,0 +1,78 @@
+"""What a decision about a signature rests on, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from lockstep.custody.execution import Payload, WalletKey
+from lockstep.custody.types import Decision, TransactionIntent
+from lockstep.kit.errors import LockstepError
+from lockstep.kit.ids import AppId, WalletId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionGrant:
+    """The session signer of a caller, as its row says at this moment."""
+
+    id: str
+    status: str
+    expires_at: datetime
+    allowed_methods: tuple[str, ...]
+    policy_ids: tuple[str, ...]
+    max_value_per_transaction: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """Everything about a wallet that a decision needs, read in the transaction that decides."""
+
+    app_id: AppId
+    app_status: str
+    wallet_id: WalletId
+    address: str
+    owner_user_id: str | None
+    status: str
+    policy_ids: tuple[str, ...]
+    auth_share: bytes = field(repr=False)
+    session: SessionGrant | None
+    """None: the caller is no session signer, or there is none with its id."""
+    revisions: Mapping[str, int]
+    """Revision in force of every attached policy that exists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """Whether a caller may have something signed, and why."""
+
+    allowed: bool
+    reason_code: str
+    reason: str
+    policy_id: str | None = None
+    rule_id: str | None = None
+    revisions: Mapping[str, int]
+    error: LockstepError | None = None
+    """What the caller is told when it is not allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDecision:
+    """An allowed decision with everything that is looked at again before a signature."""
+
+    decision: Decision
+    caller: str
+    intent: TransactionIntent
+    authority: Authority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One signature that was decided on."""
+
+    decision_id: str
+    key: WalletKey
+    payload: Payload
+    digest: bytes
+    auth_share: bytes = field(repr=False)
+    revisions: Mapping[str, int]

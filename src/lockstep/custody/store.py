@@ -1,0 +1,279 @@
+"""SQL of wallets, policies and session signers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from lockstep.custody.types import Policy, SessionSigner, Wallet
+from lockstep.kit.database import Row, UnitOfWork
+from lockstep.kit.ids import AppId, UserId, WalletId
+from lockstep.kit.money import from_numeric
+
+_WALLET = """
+select id, app_id, address, chain_type, public_key, policy_ids, owner_user_id, display_name, status, version, created_at
+from wallets
+"""
+_POLICY = """
+select p.id, p.app_id, p.name, p.chain_type, p.owner_user_id, p.revision, p.created_at, p.updated_at, r.document
+from policies p join policy_revisions r on r.app_id = p.app_id and r.policy_id = p.id and r.revision = p.revision
+"""
+
+
+async def insert_wallet(
+    uow: UnitOfWork, wallet: Wallet, share_set: str, auth_share: bytes, recovery_share: bytes
+) -> None:
+    await uow.execute(
+        "insert into wallets (id, app_id, address, chain_type, public_key, share_set, auth_share, recovery_share,"
+        " owner_user_id, policy_ids, display_name, status, version, created_at, updated_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            wallet.id,
+            wallet.app_id,
+            wallet.address,
+            wallet.chain_type,
+            wallet.public_key,
+            share_set,
+            auth_share,
+            recovery_share,
+            wallet.owner_user_id,
+            list(wallet.policy_ids),
+            wallet.display_name,
+            wallet.status,
+            wallet.version,
+            wallet.created_at,
+            wallet.created_at,
+        ),
+    )
+
+
+async def find_wallet(uow: UnitOfWork, app_id: AppId, wallet_id: str) -> Wallet | None:
+    row = await uow.find(_WALLET + " where app_id = %s and id = %s", (app_id, wallet_id))
+    return _wallet(row) if row else None
+
+
+async def lock_wallet(uow: UnitOfWork, app_id: AppId, wallet_id: str) -> bool:
+    """Lock a wallet against a second change; whether there is one."""
+    row = await uow.find("select id from wallets where app_id = %s and id = %s for update", (app_id, wallet_id))
+    return row is not None
+
+
+async def find_wallet_by_address(uow: UnitOfWork, address: str) -> Wallet | None:
+    """The custody wallet with this address, of any app; only a system unit of work sees those of all."""
+    row = await uow.find(_WALLET + " where address = %s /* all tenants: an address belongs to one app */", (address,))
+    return _wallet(row) if row else None
+
+
+async def list_wallets(
+    uow: UnitOfWork,
+    app_id: AppId,
+    *,
+    owner_user_id: str | None,
+    wallet_id: str | None,
+    address: str | None,
+    after: str | None,
+    limit: int,
+) -> list[Wallet]:
+    """Wallets in the order of their making; a filter that is None filters nothing."""
+    rows = await uow.fetch(
+        _WALLET + " where app_id = %s and (%s::text is null or owner_user_id = %s)"
+        " and (%s::text is null or id = %s) and (%s::text is null or address = %s) and (%s::text is null or id > %s)"
+        " order by id limit %s",
+        (app_id, *_twice(owner_user_id, wallet_id, address, after), limit),
+    )
+    return [_wallet(row) for row in rows]
+
+
+async def list_owned_ids(uow: UnitOfWork, app_id: AppId, user_id: UserId) -> list[WalletId]:
+    """Ids of the wallets that a user owns."""
+    rows = await uow.fetch("select id from wallets where app_id = %s and owner_user_id = %s", (app_id, user_id))
+    return [WalletId(row["id"]) for row in rows]
+
+
+async def update_wallet(uow: UnitOfWork, wallet: Wallet, now: datetime) -> Wallet:
+    """Write what can change: policies, name and status; counts the version up."""
+    row = await uow.get(
+        "update wallets set policy_ids = %s, display_name = %s, status = %s, version = version + 1, updated_at = %s"
+        " where app_id = %s and id = %s returning *",
+        (list(wallet.policy_ids), wallet.display_name, wallet.status, now, wallet.app_id, wallet.id),
+    )
+    return _wallet(row)
+
+
+async def insert_policy(uow: UnitOfWork, policy: Policy, document: dict[str, Any], created_by: str) -> None:
+    await uow.execute(
+        "insert into policies (id, app_id, name, chain_type, owner_user_id, revision, created_at, updated_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            policy.id,
+            policy.app_id,
+            policy.name,
+            policy.chain_type,
+            policy.owner_user_id,
+            policy.revision,
+            policy.created_at,
+            policy.updated_at,
+        ),
+    )
+    await _insert_revision(uow, policy, document, created_by)
+
+
+async def update_policy(uow: UnitOfWork, policy: Policy, document: dict[str, Any], changed_by: str) -> None:
+    """Put a new revision in force."""
+    await uow.execute(
+        "update policies set name = %s, revision = %s, updated_at = %s where app_id = %s and id = %s",
+        (policy.name, policy.revision, policy.updated_at, policy.app_id, policy.id),
+    )
+    await _insert_revision(uow, policy, document, changed_by)
+
+
+async def _insert_revision(uow: UnitOfWork, policy: Policy, document: dict[str, Any], created_by: str) -> None:
+    await uow.execute(
+        "insert into policy_revisions (policy_id, revision, app_id, document, created_by, created_at)"
+        " values (%s, %s, %s, %s, %s, %s)",
+        (policy.id, policy.revision, policy.app_id, Jsonb(document), created_by, policy.updated_at),
+    )
+
+
+async def lock_policy(uow: UnitOfWork, app_id: AppId, policy_id: str) -> bool:
+    """Lock a policy against a second change; whether there is one."""
+    row = await uow.find("select id from policies where app_id = %s and id = %s for update", (app_id, policy_id))
+    return row is not None
+
+
+async def find_policy(uow: UnitOfWork, app_id: AppId, policy_id: str) -> Policy | None:
+    row = await uow.find(_POLICY + " where p.app_id = %s and p.id = %s", (app_id, policy_id))
+    return _policy(row) if row else None
+
+
+async def list_policies(
+    uow: UnitOfWork, app_id: AppId, *, visible_to: str | None, after: str | None, limit: int
+) -> list[Policy]:
+    """Policies in the order of their making; a user sees its own and those of the app."""
+    rows = await uow.fetch(
+        _POLICY + " where p.app_id = %s and (%s::text is null or p.owner_user_id is null or p.owner_user_id = %s)"
+        " and (%s::text is null or p.id > %s) order by p.id limit %s",
+        (app_id, *_twice(visible_to, after), limit),
+    )
+    return [_policy(row) for row in rows]
+
+
+async def known_policies(uow: UnitOfWork, app_id: AppId, policy_ids: Sequence[str]) -> dict[str, str | None]:
+    """Owners by id of those of these policies that the app has."""
+    rows = await uow.fetch(
+        "select id, owner_user_id from policies where app_id = %s and id = any(%s)", (app_id, list(policy_ids))
+    )
+    return {row["id"]: row["owner_user_id"] for row in rows}
+
+
+async def insert_session(uow: UnitOfWork, session: SessionSigner, token_hash: bytes | None, created_by: str) -> None:
+    await uow.execute(
+        "insert into session_signers (id, app_id, wallet_id, grantee, token_hash, display_name, allowed_methods,"
+        " policy_ids, max_value_per_transaction, status, expires_at, created_by, created_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            session.id,
+            session.app_id,
+            session.wallet_id,
+            session.grantee,
+            token_hash,
+            session.display_name,
+            list(session.allowed_methods),
+            list(session.policy_ids),
+            session.max_value_per_transaction,
+            session.status,
+            session.expires_at,
+            created_by,
+            session.created_at,
+        ),
+    )
+
+
+async def list_sessions(
+    uow: UnitOfWork, app_id: AppId, wallet_id: str, *, after: str | None, limit: int
+) -> list[SessionSigner]:
+    rows = await uow.fetch(
+        "select * from session_signers where app_id = %s and wallet_id = %s and (%s::text is null or id > %s)"
+        " order by id limit %s",
+        (app_id, wallet_id, *_twice(after), limit),
+    )
+    return [_session(row) for row in rows]
+
+
+async def revoke_session(
+    uow: UnitOfWork, app_id: AppId, wallet_id: str, session_id: str, now: datetime
+) -> SessionSigner | None:
+    """End a session signer; one that has ended keeps its time. None when there is none."""
+    row = await uow.find(
+        "update session_signers set status = 'revoked', revoked_at = coalesce(revoked_at, %s)"
+        " where app_id = %s and wallet_id = %s and id = %s returning *",
+        (now, app_id, wallet_id, session_id),
+    )
+    return _session(row) if row else None
+
+
+async def find_module_session(
+    uow: UnitOfWork, app_id: AppId, wallet_id: str, grantee: str, now: datetime
+) -> SessionSigner | None:
+    """The session signer of a module for a wallet that lives longest; None when none is good now."""
+    row = await uow.find(
+        "select * from session_signers where app_id = %s and wallet_id = %s and grantee = %s and status = 'active'"
+        " and expires_at > %s order by expires_at desc, id desc limit 1",
+        (app_id, wallet_id, grantee, now),
+    )
+    return _session(row) if row else None
+
+
+def _twice(*values: object) -> tuple[object, ...]:
+    return tuple(value for value in values for _ in range(2))
+
+
+def _wallet(row: Row) -> Wallet:
+    return Wallet(
+        id=WalletId(row["id"]),
+        app_id=AppId(row["app_id"]),
+        address=row["address"],
+        chain_type=row["chain_type"],
+        public_key=bytes(row["public_key"]),
+        policy_ids=tuple(row["policy_ids"]),
+        owner_user_id=None if row["owner_user_id"] is None else UserId(row["owner_user_id"]),
+        display_name=row["display_name"],
+        status=row["status"],
+        version=row["version"],
+        created_at=row["created_at"],
+    )
+
+
+def _policy(row: Row) -> Policy:
+    return Policy(
+        id=row["id"],
+        app_id=AppId(row["app_id"]),
+        name=row["name"],
+        chain_type=row["chain_type"],
+        owner_user_id=None if row["owner_user_id"] is None else UserId(row["owner_user_id"]),
+        revision=row["revision"],
+        rules=row["document"]["rules"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _session(row: Row) -> SessionSigner:
+    limit = row["max_value_per_transaction"]
+    return SessionSigner(
+        id=row["id"],
+        app_id=AppId(row["app_id"]),
+        wallet_id=WalletId(row["wallet_id"]),
+        grantee=row["grantee"],
+        display_name=row["display_name"],
+        allowed_methods=tuple(row["allowed_methods"]),
+        policy_ids=tuple(row["policy_ids"]),
+        max_value_per_transaction=None if limit is None else from_numeric(limit),
+        status=row["status"],
+        expires_at=row["expires_at"],
+        created_at=row["created_at"],
+        revoked_at=row["revoked_at"],
+    )

@@ -1,0 +1,194 @@
+"""The nouns of custody, as the modules above it see them: callers, wallets, policies, session signers, decisions.
+
+Knows no table, no wire shape and no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from lockstep.custody.errors import CallerHasNoApp
+from lockstep.kit.ids import AppId, CorrelationId, UserId, WalletId
+
+PrincipalKind = Literal["app", "user", "session", "external", "module", "admin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who calls, after the credentials were checked."""
+
+    kind: PrincipalKind
+    app_id: AppId | None = None
+    """None for external makers and takers and for administrators: they belong to no app."""
+    user_id: UserId | None = None
+    wallet_id: WalletId | None = None
+    session_id: str | None = None
+    address: str | None = None
+    """Address that an external caller has proved; 0x and lower-case hex."""
+    name: str | None = None
+    """Name of a module, or id of an administrator's credential."""
+
+    @property
+    def tenant(self) -> AppId:
+        """The app of the caller.
+
+        Raises:
+            CallerHasNoApp: an external caller or an administrator.
+        """
+        if self.app_id is None:
+            raise CallerHasNoApp(f"expected a caller of an app, was {self.kind}")
+        return self.app_id
+
+    @property
+    def label(self) -> str:
+        """Kind and id in one word, for the audit log and for scopes: ``user:<id>``."""
+        who = {
+            "app": self.app_id,
+            "user": self.user_id,
+            "session": self.session_id,
+            "external": self.address,
+            "module": self.name,
+            "admin": self.name,
+        }[self.kind]
+        return f"{self.kind}:{who}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """A custody wallet as callers may see it."""
+
+    id: WalletId
+    app_id: AppId
+    address: str
+    """0x and lower-case hex; the wire shows the checksummed form."""
+    chain_type: str
+    public_key: bytes
+    """Uncompressed point, 65 bytes."""
+    policy_ids: tuple[str, ...]
+    owner_user_id: UserId | None
+    display_name: str | None
+    status: Literal["active", "frozen"]
+    version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A policy with the document of its revision in force."""
+
+    id: str
+    app_id: AppId
+    name: str
+    chain_type: str
+    owner_user_id: UserId | None
+    revision: int
+    rules: list[dict[str, object]]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSigner:
+    """A permission to sign for a wallet, for a time and within limits."""
+
+    id: str
+    app_id: AppId
+    wallet_id: WalletId
+    grantee: str
+    """``token`` or ``module:<name>``."""
+    display_name: str | None
+    allowed_methods: tuple[str, ...]
+    policy_ids: tuple[str, ...]
+    max_value_per_transaction: int | None
+    """Smallest unit of the native coin; None: no limit of its own."""
+    status: Literal["active", "revoked"]
+    expires_at: datetime
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionIntent:
+    """What a transaction is to do; nonce and fees are bound when it is signed, inside the ceilings."""
+
+    app_id: AppId
+    wallet_id: WalletId
+    chain: str
+    """CAIP-2."""
+    from_address: str
+    to: str | None
+    """None creates a contract."""
+    value: int
+    """Smallest unit of the native coin."""
+    data: bytes
+    gas_limit: int | None = None
+    """Ceiling in gas; None: the engine's estimate, under its own bounds."""
+    max_fee_per_gas: int | None = None
+    """Ceiling in wei per gas; None: the chain's configured ceiling."""
+    max_priority_fee_per_gas: int | None = None
+    idempotency_key: str
+    priority: int = 0
+    deadline_at: datetime | None = None
+    correlation_id: CorrelationId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A stored verdict; without an allowed one nothing is signed."""
+
+    id: str
+    app_id: AppId
+    wallet_id: WalletId
+    session_id: str | None
+    method: str
+    allowed: bool
+    reason_code: str
+    """Stable, for programs: ``allowed``, ``no_matching_rule``, ``session_expired`` and so on."""
+    reason: str
+    """One sentence for people."""
+    policy_id: str | None
+    """The policy that decided; None where none was asked."""
+    rule_id: str | None
+    revisions: Mapping[str, int]
+    """Revision of every attached policy, by id."""
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedTransaction:
+    """A signed transaction, ready to be broadcast."""
+
+    raw: bytes = field(repr=False)
+    hash: bytes
+    digest: bytes
+    """What was signed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedTransaction:
+    """What the engine says when it has taken a transaction over."""
+
+    id: str
+    state: str = "queued"
+    hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a transaction would cost now, and whether it would go through."""
+
+    gas_limit: int
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+    will_revert: str | None = None
+    """The decoded reason when it would revert now; None: it would go through."""
+    simulation: Mapping[str, object] = field(default_factory=dict)
+    """What the simulation found beyond that: JSON-able, for people."""
+
+    @property
+    def max_fee(self) -> int:
+        """The most that the fee can be, in the smallest unit of the native coin."""
+        return self.gas_limit * self.max_fee_per_gas

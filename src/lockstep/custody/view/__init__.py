@@ -1,0 +1,54 @@
+"""Views: what a request asks a key to sign, decoded once from the exact bytes, and said in words.
+
+Pure. Policy, preview, words and signer read the same view, so that what is shown, decided on and signed cannot differ.
+"""
+
+from lockstep.custody.view.amounts import format_units
+from lockstep.custody.view.build import view_draft, view_message, view_request, view_transaction, view_typed_data
+from lockstep.custody.view.digest import preview_digest
+from lockstep.custody.view.errors import MethodNotOffered, RpcInvalid, ViewMismatch, WrongSender
+from lockstep.custody.view.rpc import parse_rpc
+from lockstep.custody.view.types import (
+    Fault,
+    FieldValue,
+    Method,
+    PersonalSign,
+    RequestView,
+    RpcRequest,
+    SendTransaction,
+    SignTransaction,
+    SignTypedData,
+    TransactionDraft,
+)
+from lockstep.custody.view.words import ChainFact, Detail, TokenFact, WordFacts, Words, describe
+
+__all__ = [
+    "ChainFact",
+    "Detail",
+    "Fault",
+    "FieldValue",
+    "Method",
+    "MethodNotOffered",
+    "PersonalSign",
+    "RequestView",
+    "RpcInvalid",
+    "RpcRequest",
+    "SendTransaction",
+    "SignTransaction",
+    "SignTypedData",
+    "TokenFact",
+    "TransactionDraft",
+    "ViewMismatch",
+    "WordFacts",
+    "Words",
+    "WrongSender",
+    "describe",
+    "format_units",
+    "parse_rpc",
+    "preview_digest",
+    "view_draft",
+    "view_message",
+    "view_request",
+    "view_transaction",
+    "view_typed_data",
+]

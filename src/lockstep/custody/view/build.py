@@ -1,0 +1,171 @@
+"""Builds the view of a request from the bytes that will be signed: encode, decode, compare, and only then read.
+
+Pure: no database, no node, no clock. What a request leaves open is absent from the view, never zero.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from lockstep.chains.evm import (
+    Address,
+    TypedData,
+    UnsignedTransaction,
+    chain_name,
+    decode_unsigned,
+    intrinsic_gas,
+    keccak256,
+    personal_digest,
+)
+from lockstep.custody.view.errors import ViewMismatch, WrongSender
+from lockstep.custody.view.types import (
+    FieldValue,
+    Method,
+    PersonalSign,
+    RequestView,
+    RpcRequest,
+    SendTransaction,
+    SignTransaction,
+    TransactionDraft,
+)
+
+_CEILINGS = ("gas_limit", "max_fee_per_gas", "max_priority_fee_per_gas")
+
+
+def view_request(request: RpcRequest, wallet_address: Address) -> RequestView:
+    """The view of a parsed request for this wallet.
+
+    Raises:
+        WrongSender: the request names another sender.
+        MalformedTransaction: a draft whose numbers do not hold together.
+        ViewMismatch: the encoded bytes decode to something else.
+    """
+    if isinstance(request, SendTransaction | SignTransaction):
+        if request.from_address is not None and request.from_address != wallet_address:
+            raise WrongSender(f"from must be the wallet {wallet_address}, was {request.from_address}")
+        if isinstance(request, SendTransaction):
+            return view_draft(request.draft, wallet_address)
+        return view_transaction(request.transaction, wallet_address, Method.SIGN_TRANSACTION)
+    if isinstance(request, PersonalSign):
+        return view_message(request.content, wallet_address)
+    return view_typed_data(request.data, wallet_address)
+
+
+def view_transaction(transaction: UnsignedTransaction, from_address: Address, method: Method) -> RequestView:
+    """The view of a complete transaction, read from its signing payload.
+
+    Args:
+        method: `eth_signTransaction`, or `eth_sendTransaction` for a queued one whose nonce is bound now.
+    Raises:
+        ViewMismatch: the payload decodes to something else.
+    """
+    payload = transaction.signing_payload()
+    decoded = _decode_again(transaction, payload)
+    return RequestView(
+        method=method,
+        from_address=from_address,
+        chain=chain_name(decoded.chain_id),
+        fields=_transaction_fields(decoded, from_address, ()),
+        payload=payload,
+        digest=keccak256(payload),
+        transaction=decoded,
+    )
+
+
+def view_draft(draft: TransactionDraft, from_address: Address) -> RequestView:
+    """The view of a transaction to be sent, before its nonce and, it may be, its gas and fees are bound.
+
+    What is open holds a placeholder while the bytes are made and read again, and is then absent from the facts.
+
+    Raises:
+        MalformedTransaction: numbers out of range, data above 128 KiB, gas below the intrinsic cost.
+        ViewMismatch: the bytes decode to something else.
+    """
+    open_fields = ("nonce", *(name for name in _CEILINGS if getattr(draft, name) is None))
+    fee, tip = draft.max_fee_per_gas, draft.max_priority_fee_per_gas or 0
+    complete = UnsignedTransaction(
+        chain_id=draft.chain_id,
+        to=draft.to,
+        value=draft.value,
+        data=draft.data,
+        nonce=0,
+        gas_limit=intrinsic_gas(draft.to, draft.data) if draft.gas_limit is None else draft.gas_limit,
+        max_fee_per_gas=tip if fee is None else fee,
+        max_priority_fee_per_gas=tip,
+    )
+    decoded = _decode_again(complete, complete.signing_payload())
+    return RequestView(
+        method=Method.SEND_TRANSACTION,
+        from_address=from_address,
+        chain=chain_name(decoded.chain_id),
+        fields=_transaction_fields(decoded, from_address, open_fields),
+        payload=None,
+        digest=None,
+        transaction=decoded,
+        open_fields=open_fields,
+    )
+
+
+def view_message(content: bytes, from_address: Address) -> RequestView:
+    """The view of a `personal_sign` message; its text is a fact only where the bytes are valid UTF-8."""
+    fields: dict[str, FieldValue] = {"ethereum_message.byte_length": len(content)}
+    with suppress(UnicodeDecodeError):  # no text: absent, so that no rule about text can hold
+        fields["ethereum_message.content"] = content.decode()
+    return RequestView(
+        method=Method.PERSONAL_SIGN,
+        from_address=from_address,
+        chain=None,
+        fields=fields,
+        payload=b"\x19Ethereum Signed Message:\n" + str(len(content)).encode() + content,
+        digest=personal_digest(content),
+        message=content,
+    )
+
+
+def view_typed_data(data: TypedData, from_address: Address) -> RequestView:
+    """The view of typed data, from what the encoder says it encoded."""
+    fields: dict[str, FieldValue] = {}
+    for member, value in data.domain.items():
+        if not isinstance(value, list | dict):
+            fields[f"ethereum_typed_data_domain.{_DOMAIN_NAMES.get(member, member)}"] = value
+    chain_id = data.domain.get("chainId")
+    return RequestView(
+        method=Method.SIGN_TYPED_DATA,
+        from_address=from_address,
+        chain=chain_name(chain_id) if isinstance(chain_id, int) and chain_id > 0 else None,
+        fields=fields,
+        payload=b"\x19\x01" + data.domain_separator + data.struct_hash,
+        digest=data.digest,
+        typed_data=data,
+    )
+
+
+_DOMAIN_NAMES = {"chainId": "chain_id", "verifyingContract": "verifying_contract"}
+
+
+def _decode_again(transaction: UnsignedTransaction, payload: bytes) -> UnsignedTransaction:
+    decoded = decode_unsigned(payload)
+    if decoded != transaction:
+        raise ViewMismatch
+    return decoded
+
+
+def _transaction_fields(
+    transaction: UnsignedTransaction, from_address: Address, open_fields: tuple[str, ...]
+) -> dict[str, FieldValue]:
+    source = "ethereum_transaction."
+    fields: dict[str, FieldValue] = {
+        source + "from": from_address,
+        source + "value": transaction.value,
+        source + "chain_id": transaction.chain_id,
+        source + "data": transaction.data,
+        source + "type": transaction.type,
+    }
+    for name in ("nonce", "gas_limit", "max_fee_per_gas"):
+        if name not in open_fields:
+            fields[source + name] = getattr(transaction, name)
+    if transaction.to is not None:  # a creation has no recipient: absent, never the zero address
+        fields[source + "to"] = transaction.to
+        if len(transaction.data) >= 4:
+            fields[source + "function_selector"] = transaction.data[:4]
+    return fields

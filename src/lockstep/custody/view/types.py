@@ -1,0 +1,145 @@
+"""The typed request of a caller, and the one view of the bytes that would be signed.
+
+Policy, words, preview and signer all read a `RequestView`; nobody looks into the caller's JSON a second time. Holds no
+key, decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from lockstep.chains.evm import Address, TypedData, UnsignedTransaction, is_address
+from lockstep.custody.view.calldata import decode_arguments
+
+FieldValue: TypeAlias = int | bool | str | bytes
+"""A fact of a request as it is signed: numbers as int, addresses in lower case, bytes as bytes."""
+
+
+class Method(StrEnum):
+    """What can be asked of a wallet's key."""
+
+    SEND_TRANSACTION = "eth_sendTransaction"
+    SIGN_TRANSACTION = "eth_signTransaction"
+    PERSONAL_SIGN = "personal_sign"
+    SIGN_TYPED_DATA = "eth_signTypedData_v4"
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a document, and where."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionDraft:
+    """A transaction to be sent: its nonce is bound at signing, and so are gas and fees where they are open (None).
+
+    Amounts and fees in wei; given ones are ceilings. `to` None creates a contract.
+    """
+
+    chain_id: int
+    to: Address | None
+    value: int = 0
+    data: bytes = b""
+    gas_limit: int | None = None
+    max_fee_per_gas: int | None = None
+    max_priority_fee_per_gas: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendTransaction:
+    """`eth_sendTransaction`: decide, bind a nonce, sign and send."""
+
+    method: Literal[Method.SEND_TRANSACTION] = Method.SEND_TRANSACTION
+    chain: str
+    """CAIP-2."""
+    draft: TransactionDraft
+    from_address: Address | None = None
+    preview_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignTransaction:
+    """`eth_signTransaction`: sign exactly this, every number given by the caller."""
+
+    method: Literal[Method.SIGN_TRANSACTION] = Method.SIGN_TRANSACTION
+    chain: str
+    transaction: UnsignedTransaction
+    from_address: Address | None = None
+    preview_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalSign:
+    """`personal_sign` over these bytes (EIP-191)."""
+
+    method: Literal[Method.PERSONAL_SIGN] = Method.PERSONAL_SIGN
+    content: bytes
+    preview_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignTypedData:
+    """`eth_signTypedData_v4` (EIP-712)."""
+
+    method: Literal[Method.SIGN_TYPED_DATA] = Method.SIGN_TYPED_DATA
+    document: Mapping[str, Any] = field(repr=False)
+    """`{types, primaryType, domain, message}` as the encoder and the signer take it."""
+    data: TypedData
+    preview_digest: str | None = None
+
+
+RpcRequest: TypeAlias = SendTransaction | SignTransaction | PersonalSign | SignTypedData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """What would be signed, decoded from the very bytes.
+
+    `fields` holds every fact by "<field source>.<field>"; what is absent from the bytes is absent from the mapping.
+    """
+
+    method: Method
+    from_address: Address
+    chain: str | None
+    """CAIP-2; None for messages and for typed data whose domain names no chain."""
+    fields: Mapping[str, FieldValue]
+    payload: bytes | None
+    """The bytes whose keccak256 is signed; None while a number of the transaction is still open."""
+    digest: bytes | None
+    """keccak256 of `payload`."""
+    transaction: UnsignedTransaction | None = None
+    """The decoded transaction; open numbers hold placeholders and must not be read: see `open_fields`."""
+    open_fields: tuple[str, ...] = ()
+    typed_data: TypedData | None = None
+    message: bytes | None = None
+    _arguments: dict[tuple[str, ...], tuple[Any, ...] | None] = field(
+        default_factory=dict, compare=False, repr=False, hash=False
+    )
+
+    def __post_init__(self) -> None:
+        if not is_address(self.from_address):
+            raise ValueError("expected the wallet's address in lower case")
+        if not isinstance(self.fields, MappingProxyType):
+            object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+
+    @property
+    def calldata(self) -> bytes | None:
+        """Data of a call with a selector; None for creations, plain transfers and what is not a transaction."""
+        tx = self.transaction
+        return tx.data if tx is not None and tx.to is not None and len(tx.data) >= 4 else None
+
+    def arguments(self, types: tuple[str, ...]) -> tuple[Any, ...] | None:
+        """The call's arguments read strictly as these ABI types; None when they are not in canonical form.
+
+        Remembers its answers: several rules ask for the same reading.
+        """
+        if types not in self._arguments:
+            data = self.calldata
+            self._arguments[types] = None if data is None else decode_arguments(types, data[4:])
+        return self._arguments[types]

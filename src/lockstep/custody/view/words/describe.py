@@ -1,0 +1,45 @@
+"""The one entrance: a view in, words out. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from lockstep.custody.view.types import RequestView
+from lockstep.custody.view.words.calls import describe_transaction
+from lockstep.custody.view.words.text import address_text, quoted
+from lockstep.custody.view.words.typed import describe_typed_data
+from lockstep.custody.view.words.types import Detail, WordFacts, Words
+
+_HASH_TEXT = re.compile(r"\s*(0x)?[0-9a-fA-F]{64}\s*")
+
+
+def describe(view: RequestView, facts: WordFacts | None = None) -> Words:
+    """The view in one English sentence, with details down to the bytes and warnings, the worst loss first.
+
+    Addresses are written in full; amounts exactly; what is not known here is called unknown.
+    """
+    known = facts or WordFacts()
+    if view.typed_data is not None:
+        return describe_typed_data(view, view.typed_data, known)
+    if view.transaction is not None:
+        return describe_transaction(view, view.transaction, known)
+    return _message(view, view.message or b"")
+
+
+def _message(view: RequestView, content: bytes) -> Words:
+    text = view.fields.get("ethereum_message.content")
+    size = f"({len(content):,} byte{'' if len(content) == 1 else 's'})"
+    raw = "0x" + content.hex()
+    warnings = []
+    if isinstance(text, str):
+        sentence = f"Sign the message {quoted(text)} {size}"
+    else:
+        sentence = f"Sign a message that is not text: {raw[:130]}{'…' if len(raw) > 130 else ''} {size}"
+    if len(content) == 32 or (isinstance(text, str) and _HASH_TEXT.fullmatch(text)):
+        warnings.append("This looks like a bare hash: nobody can see what it stands for.")
+    details = (
+        Detail("Signer", address_text(view.from_address)),
+        Detail("Message", quoted(text, limit=20_000) if isinstance(text, str) else raw),
+        Detail("Bytes", raw if len(raw) <= 4_098 else f"{raw[:4_098]}… {size}"),
+    )
+    return Words(sentence=sentence, details=details, warnings=tuple(warnings))

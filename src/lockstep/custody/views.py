@@ -1,0 +1,88 @@
+"""Public representations: what answers and events show of wallets, policies and session signers. Never a share or token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lockstep.chains.evm import to_checksum
+from lockstep.custody.signing.preview import Preview
+from lockstep.custody.types import Policy, SessionSigner, Wallet
+from lockstep.kit.clock import rfc3339
+
+
+def describe_wallet(wallet: Wallet) -> dict[str, Any]:
+    """A wallet as its app sees it."""
+    return {
+        "id": wallet.id,
+        "address": to_checksum(wallet.address),
+        "chain_type": wallet.chain_type,
+        "public_key": "0x" + wallet.public_key.hex(),
+        "owner_user_id": wallet.owner_user_id,
+        "policy_ids": list(wallet.policy_ids),
+        "display_name": wallet.display_name,
+        "status": wallet.status,
+        "version": wallet.version,
+        "created_at": rfc3339(wallet.created_at),
+    }
+
+
+def describe_policy(policy: Policy) -> dict[str, Any]:
+    """A policy with the rules of its revision in force."""
+    return {
+        "id": policy.id,
+        "version": "1.0",
+        "name": policy.name,
+        "chain_type": policy.chain_type,
+        "owner_user_id": policy.owner_user_id,
+        "revision": policy.revision,
+        "rules": policy.rules,
+        "created_at": rfc3339(policy.created_at),
+        "updated_at": rfc3339(policy.updated_at),
+    }
+
+
+def describe_session(session: SessionSigner) -> dict[str, Any]:
+    """A session signer without its token."""
+    limit = session.max_value_per_transaction
+    return {
+        "id": session.id,
+        "wallet_id": session.wallet_id,
+        "grantee": session.grantee,
+        "display_name": session.display_name,
+        "allowed_methods": list(session.allowed_methods),
+        "policy_ids": list(session.policy_ids),
+        "max_value_per_transaction": None if limit is None else str(limit),
+        "status": session.status,
+        "expires_at": rfc3339(session.expires_at),
+        "created_at": rfc3339(session.created_at),
+        "revoked_at": None if session.revoked_at is None else rfc3339(session.revoked_at),
+    }
+
+
+def describe_preview(preview: Preview) -> dict[str, Any]:
+    """A preview as a person is shown it."""
+    ruling, quote = preview.ruling, preview.quote
+    return {
+        "digest": preview.digest,
+        "expires_at": None if preview.expires_at is None else rfc3339(preview.expires_at),
+        "method": preview.method,
+        "view": preview.words.to_json(),
+        "verdict": {
+            "allowed": ruling.allowed,
+            "reason_code": ruling.reason_code,
+            "reason": ruling.reason,
+            "policy_id": ruling.policy_id,
+            "rule_id": ruling.rule_id,
+            "policy_revisions": dict(ruling.revisions),
+        },
+        "quote": None
+        if quote is None
+        else {
+            "gas_limit": str(quote.gas_limit),
+            "max_fee_per_gas": str(quote.max_fee_per_gas),
+            "max_priority_fee_per_gas": str(quote.max_priority_fee_per_gas),
+            "max_fee": str(quote.max_fee),
+            "will_revert": quote.will_revert,
+            "simulation": dict(quote.simulation),
+        },
+    }

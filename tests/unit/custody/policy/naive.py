@@ -1,0 +1,183 @@
+"""A second evaluator, as simple as it can be, that shares no code with the first.
+
+It reads the caller's JSON and the policy's JSON directly, knows no compilation, index, cache or short cut, and is
+slow. Where both disagree, one of them is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import eth_abi
+from eth_utils import keccak
+
+Fact = tuple[str, Any] | None
+"""(kind, value), or None where there is no such fact."""
+
+
+def decide(body: dict[str, Any], wallet: str, documents: list[dict[str, Any]], system: dict[str, Any]) -> str:
+    """The reason code of the decision."""
+    if not documents:
+        return "no_policy"
+    for document in documents:
+        answers = [
+            (rule["action"], [answer(one, body, wallet, system) for one in rule["conditions"]])
+            for rule in document["rules"]
+            if rule["method"] in ("*", body["method"])
+        ]
+        if any(action == "DENY" and False not in found for action, found in answers):
+            return "denied_by_rule"
+        if not any(action == "ALLOW" and all(one is True for one in found) for action, found in answers):
+            return "no_matching_rule"
+    return "allowed"
+
+
+def answer(condition: dict[str, Any], body: dict[str, Any], wallet: str, system: dict[str, Any]) -> bool | None:
+    """True, False, or None for "cannot be decided"."""
+    fact = look_up(condition, body, wallet, system)
+    if fact is None:
+        return None
+    kind, value = fact
+    operator = condition["operator"]
+    given = condition["value"]
+    wanted = [read(kind, one) for one in given] if isinstance(given, list) else [read(kind, given)]
+    first = wanted[0]
+    if operator == "eq":
+        return bool(value == first)
+    if operator == "neq":
+        return bool(value != first)
+    if operator == "in":
+        return value in wanted
+    if operator == "not_in":
+        return value not in wanted
+    if operator == "lt":
+        return bool(value < first)
+    if operator == "lte":
+        return bool(value <= first)
+    if operator == "gt":
+        return bool(value > first)
+    if operator == "gte":
+        return bool(value >= first)
+    if operator == "contains":
+        return first in value
+    if operator == "starts_with":
+        return bool(value[: len(first)] == first)
+    if operator == "ends_with":
+        return bool(value[len(value) - len(first) :] == first) if len(first) <= len(value) else False
+    raise AssertionError(operator)
+
+
+def read(kind: str, text: Any) -> Any:
+    """A value as it stands in JSON."""
+    if kind == "number":
+        return text if isinstance(text, int) else int(text, 16) if text.startswith("0x") else int(text)
+    if kind == "address":
+        return text.lower()
+    if kind == "bytes":
+        return bytes.fromhex(text[2:])
+    return text
+
+
+def look_up(condition: dict[str, Any], body: dict[str, Any], wallet: str, system: dict[str, Any]) -> Fact:
+    source, field = condition["field_source"], condition["field"]
+    if source == "system":
+        value = system.get(field)
+        return None if value is None else ("number" if field == "current_unix_timestamp" else "text", value)
+    if source == "ethereum_transaction":
+        return transaction_fact(field, body, wallet)
+    if source == "ethereum_calldata":
+        return call_fact(field, condition["abi"], body)
+    if source == "ethereum_message":
+        return message_fact(field, body)
+    if source == "ethereum_typed_data_domain":
+        return domain_fact(field, body)
+    return typed_message_fact(field, condition["typed_data"], body)
+
+
+def transaction_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
+    tx = body["params"].get("transaction")
+    if tx is None:
+        return None
+    if field == "from":
+        return "address", wallet
+    if field == "to":
+        return None if tx.get("to") is None else ("address", tx["to"].lower())
+    if field == "data":
+        return "bytes", bytes.fromhex(tx.get("data", "0x")[2:])
+    if field == "function_selector":
+        data = bytes.fromhex(tx.get("data", "0x")[2:])
+        return None if tx.get("to") is None or len(data) < 4 else ("bytes", data[:4])
+    if field == "chain_id":
+        return "number", int(body["caip2"].split(":")[1])
+    if field == "value":
+        return "number", read("number", tx.get("value", 0))
+    if field == "type":
+        return "number", 0 if "gas_price" in tx else 2
+    if field == "max_fee_per_gas" and "gas_price" in tx:
+        return "number", read("number", tx["gas_price"])
+    return None if field not in tx else ("number", read("number", tx[field]))
+
+
+def call_fact(field: str, abi: list[dict[str, Any]], body: dict[str, Any]) -> Fact:
+    tx = body["params"].get("transaction")
+    if tx is None or tx.get("to") is None:
+        return None
+    data = bytes.fromhex(tx.get("data", "0x")[2:])
+    for function in abi:
+        types = [part["type"] for part in function["inputs"]]
+        if keccak(text=f"{function['name']}({','.join(types)})")[:4] != data[:4]:
+            continue
+        try:
+            values = eth_abi.decode(types, data[4:])
+        except Exception:
+            return None
+        if eth_abi.encode(types, values) != data[4:]:
+            return None
+        if field == "function_name":
+            return "text", function["name"]
+        for part, value in zip(function["inputs"], values, strict=True):
+            if field == f"{function['name']}.{part['name']}":
+                return kind_of(part["type"]), value
+    return None
+
+
+def message_fact(field: str, body: dict[str, Any]) -> Fact:
+    if body["method"] != "personal_sign":
+        return None
+    params = body["params"]
+    is_hex = params.get("encoding") == "hex"
+    content = bytes.fromhex(params["message"][2:]) if is_hex else params["message"].encode()
+    if field == "byte_length":
+        return "number", len(content)
+    try:
+        return "text", content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def domain_fact(field: str, body: dict[str, Any]) -> Fact:
+    typed = body["params"].get("typed_data")
+    if typed is None:
+        return None
+    name = {"chain_id": "chainId", "verifying_contract": "verifyingContract"}.get(field, field)
+    if name not in typed["domain"]:
+        return None
+    kind = {"chainId": "number", "verifyingContract": "address", "salt": "bytes"}.get(name, "text")
+    return kind, read(kind, typed["domain"][name])
+
+
+def typed_message_fact(field: str, declared: dict[str, Any], body: dict[str, Any]) -> Fact:
+    typed = body["params"].get("typed_data")
+    if typed is None or typed["types"] != declared["types"] or typed["primary_type"] != declared["primary_type"]:
+        return None
+    kind, value = typed["primary_type"], typed["message"]
+    for name in field.split("."):
+        kind = next(member["type"] for member in typed["types"][kind] if member["name"] == name)
+        value = value[name]
+    return kind_of(kind), read(kind_of(kind), value)
+
+
+def kind_of(name: str) -> str:
+    if "int" in name:
+        return "number"
+    return name if name == "address" else "bytes" if name.startswith("bytes") else "text"

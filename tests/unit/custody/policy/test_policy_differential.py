@@ -1,0 +1,209 @@
+"""Two evaluators, written apart, must agree on every policy and every request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import naive
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from policy_samples import (
+    APPROVE_ABI,
+    MAIL_TYPES,
+    NOW,
+    SHOP,
+    STRANGER,
+    SYSTEM,
+    TOKEN,
+    TRANSFER_ABI,
+    WALLET,
+    approve_data,
+    condition,
+    decide,
+    mail,
+    policy,
+    rule,
+    say,
+    send,
+    sign,
+    transfer_data,
+)
+from tests.support.counts import examples
+
+from lockstep.custody.policy import SystemFacts, compile_policy, parse_policy
+
+ADDRESSES = (WALLET, TOKEN, SHOP, STRANGER)
+NUMBERS = (0, 1, 5, 24, 25, 26, 31337, 31338, 200_000, 10**18, 2**64, 2**255)
+ORDER = ("lt", "lte", "gt", "gte")
+EQUAL = ("eq", "neq", "in", "not_in")
+PARTS = ("contains", "starts_with", "ends_with")
+TYPED = {"types": MAIL_TYPES, "primary_type": "Mail"}
+OTHER_TYPED = {"types": {**MAIL_TYPES, "Person": MAIL_TYPES["Person"][::-1]}, "primary_type": "Mail"}
+CODE = "0x6001600055"
+
+numbers = st.sampled_from([str(one) for one in NUMBERS] + ["0x18", "0x0"])
+addresses = st.sampled_from(ADDRESSES)
+texts = st.sampled_from(("hi", "Hi", "h", "Post", "hi there", "ß", "Ann", "user-1", "session-1"))
+blobs = st.sampled_from(("0xa9059cbb", "0x095ea7b3", "0x60016000", "0x00000000"))
+
+
+def _condition(source: str, field: str, operators: tuple[str, ...], values: Any, **extra: Any) -> Any:
+    def build(operator: str) -> Any:
+        value = st.lists(values, min_size=1, max_size=3) if operator in ("in", "not_in") else values
+        return value.map(lambda one: condition(source, field, operator, one, **extra))
+
+    return st.sampled_from(operators).flatmap(build)
+
+
+def _number(source: str, *fields: str, **extra: Any) -> list[Any]:
+    return [_condition(source, field, EQUAL + ORDER, numbers, **extra) for field in fields]
+
+
+TRANSACTION = [
+    *_number("ethereum_transaction", "value", "chain_id", "gas_limit", "max_fee_per_gas", "type"),
+    _condition("ethereum_transaction", "to", EQUAL, addresses),
+    _condition("ethereum_transaction", "from", EQUAL, addresses),
+    _condition(
+        "ethereum_transaction", "data", EQUAL + PARTS, st.sampled_from((CODE, "0xa905", transfer_data(), "0x00"))
+    ),
+    _condition("ethereum_transaction", "function_selector", EQUAL, blobs),
+    _condition("ethereum_calldata", "function_name", EQUAL, st.just("transfer"), abi=TRANSFER_ABI),
+    _condition(
+        "ethereum_calldata",
+        "function_name",
+        EQUAL,
+        st.sampled_from(("transfer", "approve")),
+        abi=TRANSFER_ABI + APPROVE_ABI,
+    ),
+    *_number("ethereum_calldata", "transfer.amount", abi=TRANSFER_ABI + APPROVE_ABI),
+    _condition("ethereum_calldata", "approve.spender", EQUAL, addresses, abi=APPROVE_ABI),
+]
+TYPED_DATA = [
+    *_number("ethereum_typed_data_domain", "chain_id"),
+    _condition("ethereum_typed_data_domain", "verifying_contract", EQUAL, addresses),
+    _condition("ethereum_typed_data_domain", "name", EQUAL + PARTS, texts),
+    *[
+        one
+        for types in (TYPED, OTHER_TYPED)
+        for one in (
+            _condition(
+                "ethereum_typed_data_message",
+                "tip",
+                EQUAL + ORDER,
+                st.sampled_from(("4", "5", "6", "0x5")),
+                typed_data=types,
+            ),
+            _condition("ethereum_typed_data_message", "from.wallet", EQUAL, addresses, typed_data=types),
+            _condition("ethereum_typed_data_message", "contents", EQUAL + PARTS, texts, typed_data=types),
+        )
+    ],
+]
+MESSAGE = [
+    *_number("ethereum_message", "byte_length"),
+    _condition("ethereum_message", "content", EQUAL + PARTS, texts),
+]
+SYSTEM_FIELDS = [
+    _condition(
+        "system", "current_unix_timestamp", EQUAL + ORDER, st.sampled_from((str(NOW - 1), str(NOW), str(NOW + 1)))
+    ),
+    _condition("system", "user_id", EQUAL + PARTS, texts),
+    _condition("system", "session_id", EQUAL + PARTS, texts),
+]
+BY_METHOD: dict[str, list[Any]] = {
+    "eth_sendTransaction": TRANSACTION,
+    "eth_signTransaction": [*TRANSACTION, *_number("ethereum_transaction", "nonce")],
+    "personal_sign": MESSAGE,
+    "eth_signTypedData_v4": TYPED_DATA,
+    "*": TRANSACTION + TYPED_DATA + MESSAGE,
+}
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> dict[str, Any]:
+    method = draw(st.sampled_from(list(BY_METHOD)))
+    conditions = draw(st.lists(st.one_of(BY_METHOD[method] + SYSTEM_FIELDS), max_size=3))
+    return rule(draw(st.sampled_from(("ALLOW", "ALLOW", "DENY"))), method, *conditions)
+
+
+policies = st.lists(rules(), max_size=6).map(lambda found: policy(*found))
+datas = st.sampled_from(
+    (
+        "0x",
+        "0xa905",
+        transfer_data(),
+        transfer_data(STRANGER, 26),
+        transfer_data() + "00",
+        approve_data(),
+        approve_data(STRANGER, 2**255),
+        "0xa9059cbb" + "ff" * 64,
+        "0xdeadbeef",
+    )
+)
+amounts = st.one_of(st.sampled_from(NUMBERS).map(str), st.just(5), st.just("0x19"))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(("send", "sign", "legacy", "create", "say", "hex", "mail")))
+    if kind == "say":
+        return say(draw(texts))
+    if kind == "hex":
+        return say(draw(st.sampled_from(("0x", "0xff", "0x6869", "0xa9059cbb"))), "hex")
+    if kind == "mail":
+        domain = draw(st.sampled_from((None, {"name": "Post"}, {"chainId": "0x7a69"})))
+        return mail(draw(st.sampled_from(("5", 5, "0x5", "6"))), draw(texts), domain)
+    transaction: dict[str, Any] = {"value": draw(amounts)}
+    if kind == "create":
+        transaction |= {"data": CODE, "gas_limit": 200_000}
+        return draw(st.sampled_from((send, sign)))(**transaction)
+    transaction |= {"to": draw(addresses), "data": draw(datas)}
+    if kind == "send":
+        return send(**transaction, **draw(st.sampled_from(({}, {"gas_limit": 200_000}, {"max_fee_per_gas": "25"}))))
+    body = sign(**transaction)
+    if kind == "legacy":
+        for name in ("max_fee_per_gas", "max_priority_fee_per_gas"):
+            del body["params"]["transaction"][name]
+        body["params"]["transaction"]["gas_price"] = "26"
+    return body
+
+
+sessions = st.sampled_from((None, "session-1"))
+
+
+@settings(
+    max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(documents=st.lists(policies, max_size=3), body=requests(), session_id=sessions)
+def test_evaluate__any_policies_and_request__agrees_with_the_naive_evaluator(
+    documents: list[dict[str, Any]], body: dict[str, Any], session_id: str | None
+) -> None:
+    system = SystemFacts(
+        current_unix_timestamp=NOW, wallet_id="wallet-1", app_id="app-1", user_id="user-1", session_id=session_id
+    )
+    facts = {name: getattr(system, name) for name in SystemFacts.__slots__}
+
+    verdict = decide(
+        body,
+        *(compile_policy(parse_policy(one), f"policy-{at}", 1) for at, one in enumerate(documents)),
+        system=system,
+    )
+
+    expected = naive.decide(body, WALLET, documents, facts)
+    event(expected)
+    assert str(verdict.reason_code) == expected
+    assert verdict.allowed == (expected == "allowed")
+
+
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(document=policies, body=requests())
+def test_evaluate__one_more_deny_rule_or_policy__never_turns_deny_into_allow(
+    document: dict[str, Any], body: dict[str, Any]
+) -> None:
+    first = compile_policy(parse_policy(document), "policy-1", 1)
+    second = compile_policy(parse_policy(policy(rule("ALLOW", "*"))), "policy-2", 1)
+    tightened = policy(*document["rules"], rule("DENY", body["method"]))
+
+    if not decide(body, first).allowed:
+        assert not decide(body, first, second).allowed
+        assert not decide(body, second, first).allowed
+    assert not decide(body, compile_policy(parse_policy(tightened), "policy-1", 2), system=SYSTEM).allowed

@@ -1,0 +1,318 @@
+"""The routes of custody over HTTP: shapes, codes, headers, and that nothing is written for bad input."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Header
+from tests.support.custody import BOB, CHAIN, World, message, pays, send
+
+from lockstep.app.http.problems import install_problem_handlers
+from lockstep.custody import Principal, access_router, bootstrap_admin, router
+from lockstep.kit.ids import new_id
+
+
+@dataclass
+class Caller:
+    """A client with its credentials."""
+
+    client: httpx.AsyncClient
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> httpx.Response:
+        headers = {**self.headers, **({"Idempotency-Key": key} if key else {})}
+        return await self.client.request(method, f"/v1{path}", json=body, headers=headers)
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.call("GET", path)
+
+    async def post(self, path: str, body: Any = None, key: str | None = None) -> httpx.Response:
+        return await self.call("POST", path, body, key)
+
+
+@pytest.fixture
+async def stranger(world: World) -> AsyncIterator[Caller]:
+    async def authenticate(
+        x_app_id: Annotated[str | None, Header()] = None,
+        x_app_secret: Annotated[str | None, Header()] = None,
+        authorization: Annotated[str | None, Header()] = None,
+    ) -> Principal:
+        return await world.authenticator.authenticate(
+            app_id=x_app_id, app_secret=x_app_secret, authorization=authorization
+        )
+
+    web = FastAPI()
+    install_problem_handlers(web)
+    web.include_router(access_router(world.access, authenticate), prefix="/v1")
+    web.include_router(router(world.custody, world.database, authenticate), prefix="/v1")
+    transport = httpx.ASGITransport(web, raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://lockstep.test") as client:
+        yield Caller(client)
+
+
+@pytest.fixture
+async def admin(world: World, stranger: Caller) -> Caller:
+    secret = await bootstrap_admin(world.database, world.clock)
+    assert secret is not None
+    return Caller(stranger.client, {"Authorization": f"Bearer {secret.text}"})
+
+
+@pytest.fixture
+async def app(admin: Caller) -> Caller:
+    return await make_app(admin, "Alpha")
+
+
+async def make_app(admin: Caller, name: str) -> Caller:
+    made = await admin.post("/apps", {"name": name})
+    assert made.status_code == 201
+    body = made.json()
+    return Caller(admin.client, {"X-App-Id": body["app"]["id"], "X-App-Secret": body["secret"]})
+
+
+async def make_wallet(app: Caller, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    policy = await app.post("/policies", {"name": "p", "chain_type": "ethereum", "rules": rules})
+    assert policy.status_code == 201
+    wallet = await app.post("/wallets", {"policy_ids": [policy.json()["id"]], "display_name": "Till"})
+    assert wallet.status_code == 201
+    body: dict[str, Any] = wallet.json()
+    return body
+
+
+async def test_story__app_policy_wallet_session_preview_payment(world: World, app: Caller) -> None:
+    wallet = await make_wallet(app, pays(BOB, 10))
+    path = f"/wallets/{wallet['id']}"
+    granted = await app.post(
+        f"{path}/session-signers",
+        {"expires_at": "2026-06-01T00:00:00Z", "allowed_methods": ["eth_sendTransaction"]},
+    )
+    assert granted.status_code == 201
+    bot = Caller(app.client, {"Authorization": f"Bearer {granted.json()['token']}"})
+
+    shown = await bot.post(f"{path}/rpc/preview", send(BOB, 10))
+    assert shown.status_code == 200
+    assert shown.json()["verdict"]["allowed"]
+    assert shown.json()["quote"]["max_fee"] == str(21_000 * 2 * 10**9)
+    assert shown.json()["view"]["sentence"].startswith("Send 0.00000000000000001 ETH to 0x")
+    body = send(BOB, 10, preview_digest=shown.json()["digest"])
+    paid = await bot.post(f"{path}/rpc", body, key='"quoted-key"')
+    again = await bot.post(f"{path}/rpc", body, key="quoted-key")
+    denied = await bot.post(f"{path}/rpc", send(BOB, 11), key="more")
+
+    assert paid.status_code == 200
+    assert paid.json()["data"]["caip2"] == CHAIN
+    assert "idempotency-replay" not in paid.headers
+    assert again.json() == paid.json()
+    assert again.headers["idempotency-replay"] == "true"
+    assert denied.status_code == 403
+    assert denied.headers["content-type"] == "application/problem+json"
+    assert denied.json()["code"] == "policy_denied"
+    assert denied.json()["reason_code"] == "no_matching_rule"
+    assert (await bot.get("/caller")).json()["kind"] == "session"
+    revoked = await app.call("DELETE", f"{path}/session-signers/{granted.json()['session_signer']['id']}")
+    assert revoked.json()["status"] == "revoked"
+    assert (await bot.post(f"{path}/rpc", send(BOB, 1), key="late")).status_code == 401
+
+
+async def test_wallets__of_another_app__do_not_exist(admin: Caller, app: Caller) -> None:
+    other = await make_app(admin, "Beta")
+    wallet = await make_wallet(other, pays(BOB, 1))
+    path, policy = f"/wallets/{wallet['id']}", f"/policies/{wallet['policy_ids'][0]}"
+    document = {"name": "p", "chain_type": "ethereum", "rules": []}
+    session = {"expires_at": "2026-06-01T00:00:00Z", "allowed_methods": ["personal_sign"]}
+
+    answers = [
+        await app.get(path),
+        await app.get(f"/wallets/{new_id()}"),
+        await app.call("PATCH", path, {"status": "frozen"}),
+        await app.post(f"{path}/rpc", message(), key="k"),
+        await app.post(f"{path}/rpc/preview", message()),
+        await app.post(f"{path}/session-signers", session),
+        await app.get(f"{path}/session-signers"),
+        await app.call("DELETE", f"{path}/session-signers/{new_id()}"),
+        await app.get(policy),
+        await app.call("PATCH", policy, document),
+        await app.post("/wallets", {"policy_ids": wallet["policy_ids"]}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404] * len(answers)
+    assert answers[0].json()["code"] == answers[1].json()["code"] == "wallet_not_found"
+    assert answers[0].json()["detail"] == answers[1].json()["detail"]
+    assert (await app.get("/wallets")).json() == {"items": [], "next_cursor": None}
+    assert (await app.get("/policies")).json()["items"] == []
+
+
+async def test_lists__page_by_page__show_everything_once(app: Caller) -> None:
+    made = [(await make_wallet(app, pays(BOB, 1)))["id"] for _ in range(5)]
+
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = (await app.get(f"/wallets?limit=2{cursor}")).json()
+        seen += [wallet["id"] for wallet in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+
+    assert seen == made
+    assert (await app.get("/wallets?cursor=x")).json()["code"] == "bad_cursor"
+    address = (await app.get(f"/wallets/{made[2]}")).json()["address"]
+    assert [one["id"] for one in (await app.get(f"/wallets?address={address}")).json()["items"]] == [made[2]]
+    entries = (await app.get(f"/audit/entries?resource=wallet:{made[0]}")).json()["items"]
+    assert [entry["record"]["action"] for entry in entries] == ["wallet.created"]
+
+
+async def test_wallet__made_twice_under_one_key__is_one_wallet(world: World, app: Caller) -> None:
+    first = await app.post("/wallets", {"display_name": "Till"}, key="k")
+    second = await app.post("/wallets", {"display_name": "Till"}, key="k")
+    other = await app.post("/wallets", {"display_name": "Purse"}, key="k")
+
+    assert first.json() == second.json()
+    assert second.headers["idempotency-replay"] == "true"
+    assert other.json()["code"] == "idempotency_key_reused"
+    assert len(await world.rows("select 1 as x from wallets")) == 1
+
+
+async def test_wallet__frozen_by_its_app__signs_nothing_until_thawed(app: Caller) -> None:
+    wallet = await make_wallet(app, pays(BOB, 10))
+    path = f"/wallets/{wallet['id']}"
+    assert (await app.call("PATCH", path, {"status": "frozen"})).json()["status"] == "frozen"
+    assert (await app.post(f"{path}/rpc", send(), key="a")).json()["code"] == "wallet_frozen"
+    assert (await app.call("PATCH", path, {"status": "active"})).json()["version"] == 3
+    assert (await app.post(f"{path}/rpc", send(), key="b")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"method": "eth_sign", "params": {}}, 422, "method_not_offered"),
+        ({"method": "personal_sign"}, 422, "rpc_invalid"),
+        ({"method": "personal_sign", "params": {"message": "x", "encoding": "utf-8", "more": 1}}, 422, "rpc_invalid"),
+        ({"method": "personal_sign", "params": {"message": 5}}, 422, "rpc_invalid"),
+        (send(value=10**300), 422, "rpc_invalid"),
+        (send(value=-1), 422, "rpc_invalid"),
+        ({**send(), "caip2": "eip155:0"}, 422, "rpc_invalid"),
+        ({**send(), "unknown": True}, 422, "rpc_invalid"),
+        (send(to="0x1234"), 422, "rpc_invalid"),
+        ([], 422, "validation_failed"),
+        ("text", 422, "validation_failed"),
+    ],
+)
+async def test_rpc__bad_input__is_named_and_writes_nothing(
+    world: World, app: Caller, body: Any, status: int, code: str
+) -> None:
+    wallet = await make_wallet(app, pays(BOB, 10))
+
+    answer = await app.post(f"/wallets/{wallet['id']}/rpc", body, key="k")
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    for table in ("idempotency_keys", "signing_decisions", "released_signatures"):
+        assert await world.rows(f"select 1 as x from {table}") == []
+
+
+async def test_rpc__without_or_with_a_bad_key__is_refused(app: Caller) -> None:
+    wallet = await make_wallet(app, pays(BOB, 10))
+    path = f"/wallets/{wallet['id']}/rpc"
+    assert (await app.post(path, send())).json()["code"] == "idempotency_key_missing"
+    assert (await app.post(path, send(), key="k" * 257)).json()["code"] == "idempotency_key_malformed"
+    assert (await app.post(path, send(), key="two words")).json()["code"] == "idempotency_key_malformed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": ""},
+        {"name": "x" * 101},
+        {"name": "x", "more": 1},
+        {"name": 5},
+        {},
+        {"name": "x", "issuers": [{"issuer": "i", "audience": "a", "jwks_file": "/etc/passwd"}]},
+    ],
+)
+async def test_apps__bad_input__makes_none(world: World, admin: Caller, body: Any) -> None:
+    assert (await admin.post("/apps", body)).status_code == 422
+    assert await world.rows("select 1 as x from apps") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expires_at": "2026-04-01T00:00:00Z"},
+        {"expires_at": "2126-04-01T00:00:00Z"},
+        {"expires_at": "2026-06-01T00:00:00"},
+        {"expires_at": 1},
+        {"allowed_methods": []},
+        {"allowed_methods": ["export"]},
+        {"grantee": "module:stranger"},
+        {"grantee": "somebody"},
+        {"max_value_per_transaction": 5},
+        {"max_value_per_transaction": "-1"},
+        {"policy_ids": ["x"]},
+    ],
+)
+async def test_session_signers__that_cannot_be__are_refused(app: Caller, change: dict[str, Any]) -> None:
+    wallet = await make_wallet(app, pays(BOB, 10))
+    body = {"expires_at": "2026-06-01T00:00:00Z", "allowed_methods": ["personal_sign"], **change}
+    assert (await app.post(f"/wallets/{wallet['id']}/session-signers", body)).status_code == 422
+
+
+async def test_policies__that_do_not_hold__say_all_that_is_wrong(app: Caller) -> None:
+    rules = [{"method": "eth_sendTransaction", "action": "MAYBE", "conditions": []}, {"method": "x"}]
+    answer = await app.post("/policies", {"name": "p", "chain_type": "ethereum", "rules": rules})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "policy_invalid"
+    assert len(answer.json()["faults"]) >= 2
+
+
+async def test_policies__changed__have_a_next_revision(app: Caller) -> None:
+    wallet = await make_wallet(app, pays(BOB, 10))
+    path = f"/policies/{wallet['policy_ids'][0]}"
+    document = {"name": "wider", "chain_type": "ethereum", "rules": pays(BOB, 100)}
+    changed = await app.call("PATCH", path, document)
+    assert (changed.json()["revision"], changed.json()["name"]) == (2, "wider")
+    assert (await app.get(path)).json() == changed.json()
+
+
+async def test_secrets__rotate_without_a_gap(app: Caller) -> None:
+    fresh = (await app.post("/app/secrets")).json()
+    items = (await app.get("/app/secrets")).json()["items"]
+    assert len(items) == 2
+    assert all(set(item) == {"id", "prefix", "status", "created_at", "last_used_at"} for item in items)
+    old = next(item["id"] for item in items if item["id"] != fresh["id"])
+    assert (await app.call("DELETE", f"/app/secrets/{old}")).status_code == 204
+    assert (await app.get("/app")).status_code == 401
+    rotated = Caller(app.client, {**app.headers, "X-App-Secret": fresh["secret"]})
+    assert (await rotated.get("/app")).json()["name"] == "Alpha"
+    assert (await rotated.call("DELETE", f"/app/secrets/{fresh['id']}")).json()["code"] == "last_secret"
+
+
+async def test_strangers__get_401_and_the_scheme(stranger: Caller) -> None:
+    answer = await stranger.get("/wallets")
+    assert answer.status_code == 401
+    assert answer.json()["code"] == "credentials_missing"
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_administrators__have_no_wallets(admin: Caller) -> None:
+    for path in ("/wallets", "/policies", "/audit/entries", "/app"):
+        assert (await admin.get(path)).status_code == 403
+
+
+async def test_wallet_login__over_http__is_an_external_caller(stranger: Caller) -> None:
+    from eth_account import Account
+    from eth_account.messages import encode_defunct
+
+    maker = Account.create()
+    made = await stranger.post("/auth/wallet/message", {"address": maker.address, "chain_id": 31337})
+    signature = maker.sign_message(encode_defunct(text=made.json()["message"])).signature
+    login = await stranger.post(
+        "/auth/wallet", {"message": made.json()["message"], "signature": "0x" + bytes(signature).hex()}
+    )
+    assert login.status_code == 200
+    caller = Caller(stranger.client, {"Authorization": f"Bearer {login.json()['token']}"})
+    assert (await caller.get("/caller")).json()["address"] == maker.address.lower()
+    assert (await caller.get("/wallets")).json()["code"] == "caller_has_no_app"
+    assert (await stranger.post("/auth/wallet", {"message": "x", "signature": "0x" + "00" * 65})).status_code == 401
