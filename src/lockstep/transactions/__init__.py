@@ -1,0 +1,50 @@
+"""The one road to a chain: nonces, fees, signatures through custody, broadcast, replacement, confirmation.
+
+Knows no business reason for a transaction, holds no key, and decides nothing about permission.
+"""
+
+from lockstep.transactions.api import router
+from lockstep.transactions.engine import TransactionEngine
+from lockstep.transactions.errors import (
+    DoubleSignPrevented,
+    IdempotencyKeyReused,
+    NonceTaken,
+    NotCancellable,
+    TransactionNotFound,
+)
+from lockstep.transactions.sender import TransactionSender
+from lockstep.transactions.service import TransactionsService
+from lockstep.transactions.types import (
+    ENGINE_STEPS,
+    REPLACEMENT_STEPS,
+    TERMINAL,
+    EngineSettings,
+    State,
+    Step,
+    Transaction,
+    TransactionAuthority,
+    TransactionSigner,
+)
+from lockstep.transactions.views import public
+
+__all__ = [
+    "ENGINE_STEPS",
+    "REPLACEMENT_STEPS",
+    "TERMINAL",
+    "DoubleSignPrevented",
+    "EngineSettings",
+    "IdempotencyKeyReused",
+    "NonceTaken",
+    "NotCancellable",
+    "State",
+    "Step",
+    "Transaction",
+    "TransactionAuthority",
+    "TransactionEngine",
+    "TransactionNotFound",
+    "TransactionSender",
+    "TransactionSigner",
+    "TransactionsService",
+    "public",
+    "router",
+]

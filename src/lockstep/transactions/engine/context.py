@@ -1,0 +1,158 @@
+"""What every step of the engine on one chain shares, and how a step changes a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from lockstep.chains.evm import EvmClient, FeeHistory, Hash32, Header, UnsignedTransaction
+from lockstep.kit import processes
+from lockstep.kit.clock import Clock
+from lockstep.kit.database import Database, UnitOfWork
+from lockstep.transactions.rules import backoff_seconds
+from lockstep.transactions.store import rows
+from lockstep.transactions.types import (
+    Attempt,
+    Change,
+    EngineSettings,
+    State,
+    Transaction,
+    TransactionSigner,
+)
+
+
+@dataclass(slots=True)
+class Lane:
+    """The engine's work on one chain: what it needs, and the little that it remembers between looks."""
+
+    client: EvmClient
+    database: Database
+    clock: Clock
+    signer: TransactionSigner
+    settings: EngineSettings
+    head_seen: Hash32 | None = None
+    """Head of the last look at what is in flight."""
+    fees_seen: tuple[Hash32, FeeHistory] | None = None
+    """Fee history of the newest head."""
+
+    @property
+    def chain(self) -> str:
+        return self.client.chain
+
+    @property
+    def block_time(self) -> timedelta:
+        return timedelta(seconds=self.client.config.block_seconds)
+
+    async def fee_history(self, head: Header) -> FeeHistory:
+        """Fees at this head, asked for once per head."""
+        if self.fees_seen is None or self.fees_seen[0] != head.ref.hash:
+            self.fees_seen = (head.ref.hash, await self.client.fee_history())
+        return self.fees_seen[1]
+
+
+def move(transaction: Transaction, state: State, now: datetime, due_at: datetime | None, **changes: Any) -> Transaction:
+    """The transaction in another state, one version further; failures begin anew and the reason is the given one."""
+    return replace(
+        transaction,
+        **({"reason": None, "failures": 0} | changes),
+        state=state,
+        version=transaction.version + 1,
+        due_at=due_at,
+        updated_at=now,
+    )
+
+
+def change(before: Transaction, after: Transaction, **facts: object) -> Change:
+    """A step for the timeline; bytes are written as hex, amounts as text."""
+    return Change(transaction=after, from_state=before.state, facts={name: _fact(fact) for name, fact in facts.items()})
+
+
+def wait(transaction: Transaction, reason: str, now: datetime, seconds: float | None = None) -> Transaction:
+    """The transaction where it stands, looked at again later: after `seconds`, or after a pause that grows."""
+    pause = backoff_seconds(transaction.failures) if seconds is None else seconds
+    return replace(
+        transaction,
+        reason=reason,
+        failures=transaction.failures + 1,
+        due_at=now + timedelta(seconds=pause),
+    )
+
+
+async def write(
+    uow: UnitOfWork, lane: Lane, changes: list[Change], waits: Mapping[str, tuple[Transaction, Transaction]]
+) -> None:
+    """Write steps, and waits (before, after): a wait with a new reason is told to others, a repeated one is not."""
+    now = lane.clock.now()
+    silent: list[Transaction] = []
+    told = list(changes)
+    for before, after in waits.values():
+        if before.reason == after.reason:
+            silent.append(after)
+        else:
+            spoken = replace(after, version=before.version + 1, updated_at=now)
+            told.append(Change(transaction=spoken, from_state=before.state))
+    await rows.update(uow, silent)
+    await rows.apply(uow, told)
+    await _wake(uow, [c.transaction for c in changes], now)
+
+
+async def _wake(uow: UnitOfWork, transactions: list[Transaction], now: datetime) -> None:
+    """Make the processes due that wait for what was mined or has ended."""
+    waiting: dict[str, list[str]] = {}
+    for transaction in transactions:
+        if (
+            transaction.wakes_kind
+            and transaction.wakes_id
+            and (transaction.state.is_terminal or transaction.state is State.MINED)
+        ):
+            waiting.setdefault(transaction.wakes_kind, []).append(transaction.wakes_id)
+    for kind, ids in waiting.items():
+        await processes.wake(uow, kind, ids, now)
+
+
+def unsigned(lane: Lane, transaction: Transaction, attempt: Attempt) -> UnsignedTransaction:
+    """The transaction of an attempt; always the same bytes."""
+    return build(
+        lane,
+        transaction,
+        nonce=attempt.nonce,
+        gas_limit=attempt.gas_limit,
+        max_fee_per_gas=attempt.max_fee_per_gas,
+        max_priority_fee_per_gas=attempt.max_priority_fee_per_gas,
+    )
+
+
+def build(
+    lane: Lane,
+    transaction: Transaction,
+    *,
+    nonce: int,
+    gas_limit: int,
+    max_fee_per_gas: int,
+    max_priority_fee_per_gas: int,
+) -> UnsignedTransaction:
+    """The unsigned transaction with this nonce and these fees.
+
+    Raises:
+        MalformedTransaction: no node would take it, for example a gas limit below the intrinsic cost.
+    """
+    return UnsignedTransaction(
+        chain_id=lane.client.config.chain_id,
+        nonce=nonce,
+        to=transaction.to,
+        value=transaction.value,
+        data=transaction.data,
+        gas_limit=gas_limit,
+        max_fee_per_gas=max_fee_per_gas,
+        max_priority_fee_per_gas=max_priority_fee_per_gas,
+    )
+
+
+def _fact(value: object) -> object:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+        return str(value)
+    return value

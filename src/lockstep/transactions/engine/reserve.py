@@ -1,0 +1,248 @@
+"""queued → reserved: a nonce, a gas limit and fees, fixed in one database transaction before anything is signed.
+
+The lowest nonce that is neither mined nor reserved goes to the first transaction that can go, so gaps close by
+themselves. What cannot go now (fee above its ceiling, balance too low) stays queued with its reason and holds up nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lockstep.chains.evm import (
+    Address,
+    CallReverted,
+    FeeHistory,
+    Header,
+    MalformedTransaction,
+    RpcFault,
+)
+from lockstep.kit import crash
+from lockstep.transactions.engine.context import Lane, build, change, move, wait, write
+from lockstep.transactions.rules import bound_fees, content_hash, cost, free_nonces, market_fees, with_headroom
+from lockstep.transactions.store import attempts as attempt_rows
+from lockstep.transactions.store import nonces, rows
+from lockstep.transactions.types import Attempt, Change, Fees, State, Transaction
+
+STEP = "transaction.reserved"
+
+
+@dataclass(slots=True)
+class _Account:
+    """What an account can still take on."""
+
+    nonces: Iterator[int]
+    balance: int
+    in_flight: int
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What one batch decided."""
+
+    changes: list[Change]
+    waits: dict[str, tuple[Transaction, Transaction]]
+    reservations: list[nonces.Reservation]
+    attempts: list[Attempt]
+    entries: list[nonces.LedgerEntry]
+
+
+async def reserve(lane: Lane) -> int:
+    """Reserve for what is queued and due; returns how many transactions moved.
+
+    Raises:
+        NodeUnavailable, NodeError: nothing was written.
+    """
+    async with lane.database.system("engine") as uow:
+        queued = await rows.list_queued(uow, lane.chain, lane.clock.now(), lane.settings.batch)
+    if not queued:
+        return 0
+    head = await lane.client.head_header()
+    history = await lane.fee_history(head)
+    addresses = sorted({t.sender for t in queued})
+    mined = dict(zip(addresses, await lane.client.nonces(addresses, head.ref), strict=True))
+    balances = dict(zip(addresses, await lane.client.balances(addresses, head.ref), strict=True))
+    estimates = await _estimate(lane, [t for t in queued if t.gas_limit_ceiling is None])
+    async with lane.database.system("engine") as uow:
+        locked = await nonces.try_lock_accounts(uow, lane.chain, addresses)
+        ours = await rows.lock_queued(uow, lane.chain, [t.id for t in queued], locked)
+        if not ours:
+            return 0
+        reserved = await nonces.list_reserved(uow, lane.chain, {address: mined[address] for address in locked})
+        in_flight = await nonces.sum_in_flight(uow, lane.chain, locked)
+        accounts = {
+            address: _Account(
+                free_nonces(mined[address], reserved[address]),
+                balances[address] - in_flight[address][1],
+                in_flight[address][0],
+            )
+            for address in locked
+        }
+        plan = _plan(lane, ours, accounts, head, history, estimates)
+        crash.point(STEP, "before_effect")
+        now = lane.clock.now()
+        await nonces.reserve(uow, plan.reservations, now)
+        await nonces.enter_digests(uow, plan.entries, now)
+        await attempt_rows.insert_attempts(uow, plan.attempts)
+        await write(uow, lane, plan.changes, plan.waits)
+        crash.point(STEP, "after_effect")
+    crash.point(STEP, "after_commit")
+    return len(plan.changes)
+
+
+def _plan(
+    lane: Lane,
+    queued: Sequence[Transaction],
+    accounts: dict[Address, _Account],
+    head: Header,
+    history: FeeHistory,
+    estimates: dict[str, int | str],
+) -> _Plan:
+    now = lane.clock.now()
+    plan = _Plan([], {}, [], [], [])
+    market = market_fees(history, lane.client.config.min_priority_fee_per_gas)
+    for t in queued:
+        if t.deadline_at is not None and t.deadline_at <= now:
+            ended = move(t, State.EXPIRED, now, None, reason="its deadline passed before it got a nonce")
+            plan.changes.append(change(t, ended))
+            continue
+        account = accounts[t.sender]
+        gas = estimates.get(t.id) if t.gas_limit_ceiling is None else t.gas_limit_ceiling
+        if gas is None:
+            continue
+        if isinstance(gas, str) and t.value > account.balance:
+            reason = f"insufficient funds: it sends {t.value} wei, the account has {max(account.balance, 0)} to spare"
+            plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
+            continue
+        if isinstance(gas, str):
+            _cannot_estimate(lane, plan, t, gas, account, now)
+            continue
+        ceiling = _ceiling(lane, t)
+        fees = bound_fees(market, history.next_base_fee, ceiling, t.max_priority_fee_ceiling)
+        if fees is None:
+            reason = f"the base fee is {history.next_base_fee} wei, its fee ceiling {ceiling}; waits for a lower one"
+            plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
+            continue
+        needed = cost(t.value, gas, fees.max_fee_per_gas)
+        if needed > account.balance:
+            reason = f"insufficient funds: it may need {needed} wei, the account has {max(account.balance, 0)} to spare"
+            plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
+            continue
+        if account.in_flight >= lane.settings.max_in_flight:
+            plan.waits[t.id] = (t, wait(t, "too many of this account are in flight", now, _pause(lane)))
+            continue
+        _reserve(lane, plan, t, account, gas, fees, head, now)
+        account.balance -= needed
+        account.in_flight += 1
+    return plan
+
+
+def _reserve(
+    lane: Lane, plan: _Plan, t: Transaction, account: _Account, gas: int, fees: Fees, head: Header, now: datetime
+) -> None:
+    try:
+        # Probed with a nonce of any value: what makes it malformed does not depend on the nonce, and none is used up.
+        build(
+            lane,
+            t,
+            nonce=0,
+            gas_limit=gas,
+            max_fee_per_gas=fees.max_fee_per_gas,
+            max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+        )
+    except MalformedTransaction as error:
+        plan.changes.append(change(t, move(t, State.DROPPED, now, None, reason=error.detail)))
+        return
+    nonce = next(account.nonces)
+    tx = build(
+        lane,
+        t,
+        nonce=nonce,
+        gas_limit=gas,
+        max_fee_per_gas=fees.max_fee_per_gas,
+        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+    )
+    digest = tx.digest()
+    after = move(
+        t,
+        State.RESERVED,
+        now,
+        now,
+        nonce=nonce,
+        attempt=1,
+        gas_limit=gas,
+        max_fee_per_gas=fees.max_fee_per_gas,
+        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+    )
+    plan.changes.append(
+        change(
+            t,
+            after,
+            nonce=nonce,
+            gas_limit=gas,
+            max_fee_per_gas=str(fees.max_fee_per_gas),
+            max_priority_fee_per_gas=str(fees.max_priority_fee_per_gas),
+            head=head.ref.number,
+        )
+    )
+    plan.reservations.append(
+        nonces.Reservation(chain=lane.chain, address=t.sender, nonce=nonce, app_id=t.app_id, transaction_id=t.id)
+    )
+    plan.attempts.append(
+        Attempt(
+            transaction_id=t.id,
+            attempt=1,
+            app_id=t.app_id,
+            nonce=nonce,
+            gas_limit=gas,
+            max_fee_per_gas=fees.max_fee_per_gas,
+            max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+            digest=digest,
+            created_at=now,
+        )
+    )
+    plan.entries.append(
+        nonces.LedgerEntry(
+            chain=lane.chain,
+            address=t.sender,
+            nonce=nonce,
+            digest=digest,
+            app_id=t.app_id,
+            content=content_hash(t.to, t.value, t.data),
+            fees=fees,
+        )
+    )
+
+
+def _cannot_estimate(lane: Lane, plan: _Plan, t: Transaction, fault: str, account: _Account, now: datetime) -> None:
+    """It would fail now. While earlier ones of the account are on their way that may change; else it gets a few looks."""
+    if t.failures + 1 >= lane.settings.estimate_attempts and account.in_flight == 0:
+        plan.changes.append(change(t, move(t, State.DROPPED, now, None, reason=f"it would fail: {fault}")))
+        return
+    plan.waits[t.id] = (t, wait(t, f"it would fail now: {fault}", now))
+
+
+async def _estimate(lane: Lane, transactions: list[Transaction]) -> dict[str, int | str]:
+    """Gas limits with headroom by id, or why the transaction would fail."""
+    calls = []
+    for t in transactions:
+        call = {"from": t.sender, "data": "0x" + t.data.hex(), "value": hex(t.value)}
+        calls.append(("eth_estimateGas", [call if t.to is None else {**call, "to": t.to}]))
+    found: dict[str, int | str] = {}
+    for t, answer in zip(transactions, await lane.client.batch(calls) if calls else [], strict=True):
+        if not isinstance(answer, RpcFault):
+            found[t.id] = with_headroom(int(answer, 16))
+            continue
+        error = answer.error()
+        found[t.id] = error.reason if isinstance(error, CallReverted) else answer.message[:200]
+    return found
+
+
+def _ceiling(lane: Lane, t: Transaction) -> int:
+    limit = lane.client.config.max_fee_per_gas
+    return limit if t.max_fee_ceiling is None else min(t.max_fee_ceiling, limit)
+
+
+def _pause(lane: Lane) -> float:
+    return max(lane.block_time / timedelta(seconds=1), 0.25)

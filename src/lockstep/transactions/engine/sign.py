@@ -1,0 +1,114 @@
+"""reserved | replaced → signed: many signatures at once, over exactly the bytes that were fixed at the reservation.
+
+The digest stands in the ledger before it gets here, so a worker that dies between the signature and the commit leaves a
+step that gives the same bytes again. Signs nothing itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from lockstep.chains.evm import MalformedTransaction, decode_signed
+from lockstep.custody import SignedTransaction
+from lockstep.kit import crash
+from lockstep.kit.errors import LockstepError, Retry, Stop
+from lockstep.transactions.engine.context import Lane, change, move, unsigned, wait, write
+from lockstep.transactions.store import attempts as attempt_rows
+from lockstep.transactions.store import nonces, rows
+from lockstep.transactions.types import Attempt, Change, State, Transaction
+
+log = structlog.get_logger(__name__)
+
+STEP = "transaction.signed"
+
+
+async def sign(lane: Lane) -> int:
+    """Sign what is due; returns how many transactions moved."""
+    async with lane.database.system("engine") as uow:
+        due = await rows.lock_due(
+            uow, lane.chain, (State.RESERVED, State.REPLACED), lane.clock.now(), lane.settings.batch
+        )
+        if not due:
+            return 0
+        attempts = await attempt_rows.list_attempts(uow, [t.id for t in due])
+        newest = [attempts[t.id][-1] for t in due]
+        crash.point(STEP, "before_effect")
+        answers = await _ask(lane, due, newest)
+        crash.point(STEP, "after_effect")
+        now = lane.clock.now()
+        changes: list[Change] = []
+        waits: dict[str, tuple[Transaction, Transaction]] = {}
+        signed: list[tuple[Attempt, bytes, bytes]] = []
+        given_back: list[str] = []
+        for t, attempt, answer in zip(due, newest, answers, strict=True):
+            if isinstance(answer, SignedTransaction):
+                signed.append((attempt, answer.hash, answer.raw))
+                after = move(t, State.SIGNED, now, now, hash=answer.hash)
+                changes.append(change(t, after, hash=answer.hash, attempt=attempt.attempt, digest=attempt.digest))
+            elif isinstance(answer, Retry):
+                waits[t.id] = (t, wait(t, f"the signer cannot be reached: {answer.detail}", now))
+            elif isinstance(answer, Stop):
+                log.error("signing_stopped", transaction_id=t.id, code=answer.code)
+                waits[t.id] = (t, wait(t, f"an operator is needed: {answer.detail}", now, 30.0))
+            elif t.state is State.REPLACED:
+                changes.append(_keep_older_form(lane, t, attempts[t.id], answer, now))
+                await nonces.forget_digests(uow, [(t.chain, t.sender, attempt.nonce, attempt.digest)])
+            else:
+                given_back.append(t.id)
+                after = move(t, State.DROPPED, now, None, reason=f"signing was refused: {answer.detail}")
+                changes.append(change(t, after, code=answer.code, nonce=attempt.nonce))
+        await attempt_rows.record_signatures(uow, signed)
+        if given_back:
+            await nonces.release(uow, given_back)
+        await write(uow, lane, changes, waits)
+    crash.point(STEP, "after_commit")
+    return len(changes)
+
+
+async def _ask(lane: Lane, due: list[Transaction], attempts: list[Attempt]) -> list[SignedTransaction | LockstepError]:
+    """Ask custody for the signatures and check what comes back against what was asked for."""
+    wanted = [unsigned(lane, t, attempt) for t, attempt in zip(due, attempts, strict=True)]
+    try:
+        answers = await lane.signer.sign_transactions([(t.decision_id, tx) for t, tx in zip(due, wanted, strict=True)])
+    except Retry as error:
+        return [error] * len(due)
+    except LockstepError as error:
+        # Refusals concern one item and come in its place; one for all of them is a fault that must drop nothing.
+        return [Stop(f"custody refused the whole batch: {error.detail}")] * len(due)
+    checked: list[SignedTransaction | LockstepError] = []
+    for t, tx, attempt, answer in zip(due, wanted, attempts, answers, strict=True):
+        if isinstance(answer, SignedTransaction):
+            try:
+                read = decode_signed(answer.raw)
+            except MalformedTransaction as error:
+                checked.append(Stop(f"custody returned bytes that are no transaction: {error.detail}"))
+                continue
+            if read.transaction != tx or read.sender != t.sender or tx.digest() != attempt.digest:
+                checked.append(Stop("custody returned another transaction than the one to be signed"))
+                continue
+            answer = SignedTransaction(raw=answer.raw, hash=read.hash, digest=attempt.digest)
+        checked.append(answer)
+    return checked
+
+
+def _keep_older_form(
+    lane: Lane, t: Transaction, attempts: list[Attempt], refusal: LockstepError, now: datetime
+) -> Change:
+    """A replacement was refused: the older form stays in the pool and is waited for."""
+    older: Any = next((attempt for attempt in reversed(attempts) if attempt.hash is not None), None)
+    if older is None:
+        raise Stop(f"the replaced transaction {t.id} has no signed form")
+    after = move(
+        t,
+        State.BROADCAST,
+        now,
+        now + lane.block_time * lane.settings.replace_after_blocks,
+        reason=f"a dearer form was refused: {refusal.detail}",
+        hash=older.hash,
+        max_fee_per_gas=older.max_fee_per_gas,
+        max_priority_fee_per_gas=older.max_priority_fee_per_gas,
+    )
+    return change(t, after, code=refusal.code)

@@ -1,0 +1,43 @@
+"""What can be wrong with a transaction.
+
+LockstepError
+├── Refuse
+│   ├── TransactionNotFound     404  none with this id in this app
+│   ├── IdempotencyKeyReused    422  the key belongs to another transaction of this wallet
+│   ├── NotCancellable          409  it already has a nonce
+│   └── NonceTaken              409  the nonce belongs to something else, or the chain has passed it
+└── Stop
+    └── DoubleSignPrevented     500  a second, different signature for a nonce was about to be asked for
+"""
+
+from lockstep.kit.errors import Conflict, NotFound, Stop, Unprocessable
+
+
+class TransactionNotFound(NotFound):
+    """There is no such transaction."""
+
+    code = "transaction_not_found"
+
+
+class IdempotencyKeyReused(Unprocessable):
+    """This idempotency key was used for another transaction."""
+
+    code = "idempotency_key_reused"
+
+
+class NotCancellable(Conflict):
+    """The transaction is already on its way."""
+
+    code = "transaction_not_cancellable"
+
+
+class NonceTaken(Conflict):
+    """This nonce is taken."""
+
+    code = "nonce_taken"
+
+
+class DoubleSignPrevented(Stop):
+    """A second signature for the same nonce was prevented."""
+
+    code = "double_sign_prevented"

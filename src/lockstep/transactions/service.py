@@ -1,0 +1,153 @@
+"""Submitting, reading and cancelling transactions. A submission is decided by custody and queued in one database transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from lockstep.chains.evm import Hash32
+from lockstep.custody import Principal, TransactionIntent
+from lockstep.kit.clock import Clock
+from lockstep.kit.database import UnitOfWork
+from lockstep.kit.ids import AppId, CorrelationId, WalletId
+from lockstep.kit.paging import MAX_LIMIT, Page, decode_cursor, page_of
+from lockstep.transactions.engine.context import change, move
+from lockstep.transactions.errors import NotCancellable, TransactionNotFound
+from lockstep.transactions.sender import TransactionSender, check_same
+from lockstep.transactions.store import attempts as attempt_rows
+from lockstep.transactions.store import rows
+from lockstep.transactions.types import State, Step, Transaction, TransactionAuthority
+
+
+class TransactionsService:
+    """The public surface of the module for other modules and for the API."""
+
+    def __init__(self, sender: TransactionSender, authority: TransactionAuthority, clock: Clock) -> None:
+        self._sender, self._authority, self._clock = sender, authority, clock
+
+    async def submit(
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        *,
+        wallet_id: WalletId,
+        chain: str,
+        to: str | None,
+        value: int,
+        data: bytes,
+        idempotency_key: str,
+        gas_limit: int | None = None,
+        max_fee_per_gas: int | None = None,
+        max_priority_fee_per_gas: int | None = None,
+        priority: int = 0,
+        deadline_at: datetime | None = None,
+        correlation_id: CorrelationId | None = None,
+        wakes: tuple[str, str] | None = None,
+    ) -> Transaction:
+        """Have a transaction decided on and queue it. The same idempotency key for the same wallet gives the same row.
+
+        Args:
+            value: wei. Ceilings in gas and wei per gas; None: an estimate, the chain's ceiling.
+            wakes: (kind, id) of a durable process that is woken when it is mined and when it ends.
+        Raises:
+            PolicyDenied: with the reason. NotFound: no such wallet. IdempotencyKeyReused: the key stands for another one.
+        """
+        app_id = principal.tenant
+        wallet = await self._authority.find_wallet(uow, app_id, wallet_id)
+        intent = TransactionIntent(
+            app_id=app_id,
+            wallet_id=wallet_id,
+            chain=chain,
+            from_address=wallet.address,
+            to=to,
+            value=value,
+            data=data,
+            gas_limit=gas_limit,
+            max_fee_per_gas=max_fee_per_gas,
+            max_priority_fee_per_gas=max_priority_fee_per_gas,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            deadline_at=deadline_at,
+            correlation_id=correlation_id,
+        )
+        known = await rows.find_by_key(uow, app_id, wallet_id, idempotency_key)
+        if known is not None:
+            check_same(known, intent)
+            return known
+        decision = await self._authority.decide_transaction(uow, principal, wallet, intent)
+        return await self._sender.queue(uow, decision.id, intent, wakes=wakes)
+
+    async def list_visible(self, uow: UnitOfWork, principal: Principal) -> list[WalletId] | None:
+        """The wallets whose transactions a caller may see; None: all of its app's."""
+        return await self._authority.list_visible(uow, principal)
+
+    async def get(self, uow: UnitOfWork, app_id: AppId, transaction_id: str) -> Transaction:
+        """A transaction of an app.
+
+        Raises:
+            TransactionNotFound: the app has none with this id.
+        """
+        found = await rows.find(uow, app_id, transaction_id)
+        if found is None:
+            raise TransactionNotFound
+        return found
+
+    async def find_by_key(
+        self, uow: UnitOfWork, app_id: AppId, wallet_id: WalletId, idempotency_key: str
+    ) -> Transaction | None:
+        """The transaction that a key stands for, if any."""
+        return await rows.find_by_key(uow, app_id, wallet_id, idempotency_key)
+
+    async def list_states(
+        self, uow: UnitOfWork, transactions: Sequence[tuple[AppId, str]]
+    ) -> dict[str, tuple[State, str | None]]:
+        """State and reason by id, for durable processes that wait for transactions of several apps."""
+        return await rows.list_states(uow, transactions)
+
+    async def list(
+        self,
+        uow: UnitOfWork,
+        app_id: AppId,
+        *,
+        wallet_ids: Sequence[WalletId] | None = None,
+        chain: str | None = None,
+        state: State | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Transaction]:
+        """Newest first; of the named wallets, or of all when None.
+
+        Raises:
+            BadCursor: not a cursor of this list.
+        """
+        before = str(decode_cursor(cursor, str)[0]) if cursor else None
+        limit = min(limit, MAX_LIMIT)
+        found = await rows.list_page(
+            uow, app_id, wallet_ids=wallet_ids, chain=chain, state=state, before=before, limit=limit
+        )
+        return page_of(found, limit, lambda transaction: (transaction.id,))
+
+    async def timeline(self, uow: UnitOfWork, app_id: AppId, transaction_id: str) -> Sequence[Step]:
+        """What happened to a transaction, oldest first."""
+        return await rows.list_steps(uow, app_id, transaction_id)
+
+    async def hashes(self, uow: UnitOfWork, app_id: AppId, transaction_id: str) -> Sequence[Hash32]:
+        """Hashes of all its signed forms, oldest first; any of them may be mined."""
+        return await attempt_rows.list_hashes(uow, app_id, transaction_id)
+
+    async def cancel(self, uow: UnitOfWork, app_id: AppId, transaction_id: str) -> Transaction:
+        """Take a transaction back that has no nonce yet. Cancelling twice is harmless.
+
+        Raises:
+            TransactionNotFound. NotCancellable: it is already on its way.
+        """
+        found = await rows.find(uow, app_id, transaction_id, lock=True)
+        if found is None:
+            raise TransactionNotFound
+        if found.state is State.CANCELLED:
+            return found
+        if found.state is not State.QUEUED:
+            raise NotCancellable(f"expected a queued transaction, was {found.state.value}", state=found.state.value)
+        after = move(found, State.CANCELLED, self._clock.now(), None, reason="cancelled before it got a nonce")
+        await rows.apply(uow, [change(found, after)])
+        return after

@@ -1,0 +1,178 @@
+"""SQL of nonces: reservations, the ledger of digests that were signed for them, and the locks around both.
+
+All tenants: nonces belong to chain and account, whoever owns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lockstep.chains.evm import Address, Hash32
+from lockstep.kit.database import UnitOfWork
+from lockstep.kit.ids import AppId
+from lockstep.kit.money import from_numeric
+from lockstep.transactions.errors import DoubleSignPrevented
+from lockstep.transactions.rules import is_replacement
+from lockstep.transactions.types import Fees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """A nonce that belongs to a transaction (None: to a caller who sends it)."""
+
+    chain: str
+    address: Address
+    nonce: int
+    app_id: AppId
+    transaction_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """A digest that is about to be signed for a nonce."""
+
+    chain: str
+    address: Address
+    nonce: int
+    digest: Hash32
+    app_id: AppId
+    content: bytes
+    fees: Fees
+
+
+async def try_lock_accounts(uow: UnitOfWork, chain: str, addresses: Sequence[Address]) -> list[Address]:
+    """Lock the nonces of accounts until the end of the database transaction; those that others hold are left out."""
+    rows = await uow.fetch(
+        "select a.address from unnest(%b::text[]) as a (address)"
+        " where pg_try_advisory_xact_lock(hashtextextended('lockstep.nonces.' || %s || '.' || a.address, 0))",
+        (sorted(addresses), chain),
+    )
+    return [Address(row["address"]) for row in rows]
+
+
+async def list_reserved(uow: UnitOfWork, chain: str, from_nonces: dict[Address, int]) -> dict[Address, set[int]]:
+    """Reserved nonces per account, from the given one upwards."""
+    rows = await uow.fetch(
+        "select r.address, r.nonce from nonce_reservations r"
+        " join unnest(%b::text[], %b::bigint[]) as a (address, nonce) on r.address = a.address and r.nonce >= a.nonce"
+        " where r.chain = %s",
+        (list(from_nonces), list(from_nonces.values()), chain),
+    )
+    found: dict[Address, set[int]] = {address: set() for address in from_nonces}
+    for row in rows:
+        found[row["address"]].add(row["nonce"])
+    return found
+
+
+async def sum_in_flight(uow: UnitOfWork, chain: str, addresses: list[Address]) -> dict[Address, tuple[int, int]]:
+    """Number and highest cost (wei) of each account's transactions that have a nonce and are not mined."""
+    rows = await uow.fetch(
+        "select from_address, count(*) as number, sum(value + gas_limit * max_fee_per_gas) as cost from transactions"
+        " where chain = %s and from_address = any(%s) and state in ('reserved', 'signed', 'broadcast', 'replaced')"
+        " and due_at is not null group by from_address",
+        (chain, addresses),
+    )
+    found = dict.fromkeys(addresses, (0, 0))
+    for row in rows:
+        found[row["from_address"]] = (row["number"], from_numeric(row["cost"]))
+    return found
+
+
+async def reserve(uow: UnitOfWork, reservations: Sequence[Reservation], now: datetime) -> None:
+    """Write reservations; the caller holds the locks of the accounts. A nonce that is taken is an error of the database."""
+    if reservations:
+        await uow.execute(
+            "insert into nonce_reservations (chain, address, nonce, app_id, transaction_id, created_at)"
+            " select *, %s from unnest(%b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[])",
+            (
+                now,
+                [r.chain for r in reservations],
+                [r.address for r in reservations],
+                [r.nonce for r in reservations],
+                [r.app_id for r in reservations],
+                [r.transaction_id for r in reservations],
+            ),
+        )
+
+
+async def reserve_if_free(uow: UnitOfWork, reservation: Reservation, now: datetime) -> None:
+    """Write a reservation unless the nonce has one; needs no lock, the primary key decides."""
+    r = reservation
+    await uow.execute(
+        "insert into nonce_reservations (chain, address, nonce, app_id, transaction_id, created_at)"
+        " values (%s, %s, %s, %s, %s, %s) on conflict (chain, address, nonce) do nothing",
+        (r.chain, r.address, r.nonce, r.app_id, r.transaction_id, now),
+    )
+
+
+async def release(uow: UnitOfWork, transaction_ids: list[str]) -> None:
+    """Give nonces back whose signature was refused: no signed bytes exist, the next transaction may have them."""
+    await uow.execute(
+        "delete from signed_digests d using nonce_reservations r where r.transaction_id = any(%s)"
+        " and d.chain = r.chain and d.address = r.address and d.nonce = r.nonce",
+        (transaction_ids,),
+    )
+    await uow.execute("delete from nonce_reservations where transaction_id = any(%s)", (transaction_ids,))
+
+
+async def enter_digests(uow: UnitOfWork, entries: Sequence[LedgerEntry], now: datetime) -> None:
+    """Check and enter digests before their signatures are asked for; the same digest may come again.
+
+    Raises:
+        DoubleSignPrevented: the nonce has another digest that is not a cheaper form of the same transaction.
+    """
+    if not entries:
+        return
+    known = await _list_digests(uow, entries)
+    for entry in entries:
+        for digest, content, fees in known.get((entry.chain, entry.address, entry.nonce), ()):
+            if digest != entry.digest and (content != entry.content or not is_replacement(fees, entry.fees)):
+                raise DoubleSignPrevented(
+                    f"nonce {entry.nonce} of {entry.address} on {entry.chain} was signed for something else before",
+                    chain=entry.chain,
+                    address=entry.address,
+                    nonce=entry.nonce,
+                )
+    await uow.execute(
+        "insert into signed_digests (chain, address, nonce, digest, app_id, content, max_fee_per_gas,"
+        " max_priority_fee_per_gas, created_at)"
+        " select *, %s from unnest(%b::text[], %b::text[], %b::bigint[], %b::bytea[], %b::text[], %b::bytea[],"
+        " %b::numeric[], %b::numeric[]) on conflict (chain, address, nonce, digest) do nothing",
+        (
+            now,
+            [e.chain for e in entries],
+            [e.address for e in entries],
+            [e.nonce for e in entries],
+            [e.digest for e in entries],
+            [e.app_id for e in entries],
+            [e.content for e in entries],
+            [e.fees.max_fee_per_gas for e in entries],
+            [e.fees.max_priority_fee_per_gas for e in entries],
+        ),
+    )
+
+
+async def forget_digests(uow: UnitOfWork, digests: Iterable[tuple[str, Address, int, Hash32]]) -> None:
+    """Take digests of refused replacements out again: their signatures do not exist."""
+    await uow.execute_many(
+        "delete from signed_digests where chain = %s and address = %s and nonce = %s and digest = %s", list(digests)
+    )
+
+
+async def _list_digests(
+    uow: UnitOfWork, entries: Sequence[LedgerEntry]
+) -> dict[tuple[str, Address, int], list[tuple[Hash32, bytes, Fees]]]:
+    rows = await uow.fetch(
+        "select d.* from signed_digests d join unnest(%b::text[], %b::text[], %b::bigint[]) as e (chain, address, nonce)"
+        " on d.chain = e.chain and d.address = e.address and d.nonce = e.nonce",
+        ([e.chain for e in entries], [e.address for e in entries], [e.nonce for e in entries]),
+    )
+    found: dict[tuple[str, Address, int], list[tuple[Hash32, bytes, Fees]]] = {}
+    for row in rows:
+        fees = Fees(from_numeric(row["max_fee_per_gas"]), from_numeric(row["max_priority_fee_per_gas"]))
+        found.setdefault((row["chain"], row["address"], row["nonce"]), []).append(
+            (bytes(row["digest"]), bytes(row["content"]), fees)
+        )
+    return found

@@ -1,0 +1,224 @@
+"""The nouns of the transaction engine: a transaction and its states, its attempts, fees, and what it needs from custody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from lockstep.chains.evm import Address, Hash32, UnsignedTransaction
+from lockstep.custody import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
+from lockstep.kit.database import UnitOfWork
+from lockstep.kit.errors import LockstepError
+from lockstep.kit.ids import AppId, CorrelationId, WalletId
+
+
+class State(StrEnum):
+    """Where a transaction stands.
+
+    queued → reserved → signed → broadcast → mined → final | reverted_final; `replaced` means that a dearer form of it
+    waits for its signature, then it goes on with signed. The others end it.
+    """
+
+    QUEUED = "queued"
+    RESERVED = "reserved"
+    SIGNED = "signed"
+    BROADCAST = "broadcast"
+    MINED = "mined"
+    FINAL = "final"
+    REVERTED_FINAL = "reverted_final"
+    REPLACED = "replaced"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DROPPED = "dropped"
+    REPLACED_EXTERNALLY = "replaced_externally"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset(
+    {
+        State.FINAL,
+        State.REVERTED_FINAL,
+        State.CANCELLED,
+        State.EXPIRED,
+        State.DROPPED,
+        State.REPLACED_EXTERNALLY,
+    }
+)
+
+ENGINE_STEPS: tuple[str, ...] = (
+    "transaction.reserved",
+    "transaction.signed",
+    "transaction.broadcast",
+    "transaction.mined",
+    "transaction.final",
+)
+"""Steps that every transaction passes; each has the three crash points of `lockstep.kit.crash`."""
+
+REPLACEMENT_STEPS: tuple[str, ...] = ("transaction.replaced",)
+"""The step that only a transaction passes which stays unmined for `EngineSettings.replace_after_blocks`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """A transaction as it stands. Amounts and fees in wei."""
+
+    id: str
+    app_id: AppId
+    wallet_id: WalletId
+    decision_id: str
+    chain: str
+    sender: Address
+    to: Address | None
+    value: int
+    data: bytes = field(repr=False)
+    gas_limit_ceiling: int | None
+    max_fee_ceiling: int | None
+    max_priority_fee_ceiling: int | None
+    idempotency_key: str
+    priority: int
+    deadline_at: datetime | None
+    correlation_id: CorrelationId | None
+    wakes_kind: str | None
+    wakes_id: str | None
+    state: State
+    version: int
+    due_at: datetime | None
+    failures: int
+    reason: str | None
+    nonce: int | None
+    attempt: int
+    gas_limit: int | None
+    max_fee_per_gas: int | None
+    max_priority_fee_per_gas: int | None
+    hash: Hash32 | None
+    """Hash that was mined, or that of the newest signed attempt."""
+    block_number: int | None
+    block_hash: Hash32 | None
+    succeeded: bool | None
+    gas_used: int | None
+    effective_gas_price: int | None
+    contract_address: Address | None
+    revert_reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is on the chain for good, whatever it did there."""
+        return self.state in (State.FINAL, State.REVERTED_FINAL)
+
+    @property
+    def fee_paid(self) -> int | None:
+        """Wei; None before it is mined."""
+        if self.gas_used is None or self.effective_gas_price is None:
+            return None
+        return self.gas_used * self.effective_gas_price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One form in which a transaction is signed; its fees are fixed before the signature."""
+
+    transaction_id: str
+    attempt: int
+    app_id: AppId
+    nonce: int
+    gas_limit: int
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+    digest: Hash32
+    created_at: datetime
+    hash: Hash32 | None = None
+    raw: bytes | None = field(default=None, repr=False)
+    sent_at: datetime | None = None
+    sent_block: int | None = None
+    sends: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One entry of the timeline."""
+
+    version: int
+    from_state: State | None
+    to_state: State
+    reason: str | None
+    facts: Mapping[str, object]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Fee caps of EIP-1559, wei per gas."""
+
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A transaction after a step, and what the timeline says about the step."""
+
+    transaction: Transaction
+    from_state: State
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How the engine works; the defaults suit a chain with blocks of one to twelve seconds."""
+
+    batch: int = 500
+    """Most transactions in one batch of a step."""
+    max_in_flight: int = 1_000
+    """Most reserved and not yet mined transactions of one account."""
+    poll_seconds: float = 0.02  # house: float-near-money, because these are seconds
+    """Pause between looks while work comes in; five times as long when there has been none for a while."""
+    resend_seconds: float = 5.0  # house: float-near-money, because these are seconds
+    """Unmined bytes are handed to the node again after this time."""
+    replace_after_blocks: int = 8
+    """Blocks after which the first unmined transaction of an account gets a dearer form."""
+    estimate_attempts: int = 6
+    """Failed gas estimates after which a transaction is dropped."""
+
+
+class TransactionSigner(Protocol):
+    """What the engine needs from custody: many signatures at once, each checked again against its decision."""
+
+    async def sign_transactions(
+        self, items: list[tuple[str, UnsignedTransaction]]
+    ) -> Sequence[SignedTransaction | LockstepError]:
+        """Sign (decision id, transaction) pairs; a refused one has its error in its place."""
+        ...
+
+
+class TransactionAuthority(Protocol):
+    """What submitting and showing need from custody: the wallet, the decision, and what a caller may see."""
+
+    async def list_visible(self, uow: UnitOfWork, principal: Principal) -> list[WalletId] | None:
+        """The wallets whose transactions a caller may see; None: all of its app's."""
+        ...
+
+    async def find_wallet(self, uow: UnitOfWork, app_id: AppId, wallet_id: WalletId) -> Wallet:
+        """The wallet of this app.
+
+        Raises:
+            NotFound: the app has none with this id.
+        """
+        ...
+
+    async def decide_transaction(
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet, intent: TransactionIntent
+    ) -> Decision:
+        """Decide, store and audit.
+
+        Raises:
+            PolicyDenied: with the reason.
+        """
+        ...

@@ -1,0 +1,99 @@
+"""A worker is killed with SIGKILL in the middle of a step; another engine finishes the work, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.evm import address, config
+from tests.support.transaction_worker import SETTINGS
+from tests.support.transactions import Desk
+
+from lockstep.app.devnet.anvil import Anvil
+from lockstep.chains.evm import ChainRegistry
+from lockstep.kit.crash import MOMENTS
+from lockstep.kit.database import Database
+from lockstep.transactions import ENGINE_STEPS, REPLACEMENT_STEPS, State
+
+pytestmark = [pytest.mark.chain, pytest.mark.slow]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def desk(database: Database, anvil: Anvil) -> AsyncIterator[Desk]:
+    chains = ChainRegistry([config(anvil, block_seconds=0.2)])
+    yield Desk(database, chains, SETTINGS)
+    await chains.close()
+
+
+async def _killed_worker(dsn: str, anvil: Anvil, point: str, folder: Path, desk: Desk, *, base_fee: int | None) -> None:
+    """Run a worker until it dies at the point; the node mines meanwhile."""
+    environment = {**os.environ, "LOCKSTEP_CRASH_FOLDER": str(folder), "LOCKSTEP_CRASH_STEPS": point}
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.support.transaction_worker",
+        dsn,
+        anvil.url,
+        str(anvil.chain_id),
+        cwd=ROOT,
+        env=environment,
+    )
+    try:
+        async with asyncio.timeout(40):
+            while worker.returncode is None:
+                if base_fee is not None:
+                    await desk.client.call("anvil_setNextBlockBaseFeePerGas", [hex(base_fee)])
+                await desk.mine()
+                await asyncio.sleep(0.1)
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+            await worker.wait()
+    assert worker.returncode == -signal.SIGKILL
+    assert (folder / point).exists()
+
+
+@pytest.mark.parametrize("step", ENGINE_STEPS)
+async def test_kill__after_the_effect_of_each_step__each_transfer_once(
+    desk: Desk, dsn: str, anvil: Anvil, tmp_path: Path, step: str
+) -> None:
+    transactions = [await desk.submit(value=10, index=index % 2) for index in range(6)]
+    await _killed_worker(dsn, anvil, f"{step}.after_effect", tmp_path, desk, base_fee=None)
+    for transaction in transactions:
+        await desk.run_until(transaction.id, State.MINED, State.FINAL)
+    await desk.mine(2)
+    for transaction in transactions:
+        await desk.run_until(transaction.id, State.FINAL)
+    head = await desk.client.head()
+    assert await desk.client.balance(address(5), head) == 10**22 + 60
+    assert await desk.client.nonces([address(0), address(1)], head) == [3, 3]
+    async with desk.database.system("test") as uow:
+        assert (await uow.get("select count(*) as n from signed_digests"))["n"] == 6
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_kill__around_a_replacement__one_form_is_mined(
+    desk: Desk, dsn: str, anvil: Anvil, tmp_path: Path, moment: str
+) -> None:
+    await desk.client.call("evm_setAutomine", [False])
+    queued = await desk.submit(value=10)
+    sent = await desk.run_until(queued.id, State.BROADCAST)
+    too_high = (sent.max_fee_per_gas or 0) * 2
+    point = f"{REPLACEMENT_STEPS[0]}.{moment}"
+    await _killed_worker(dsn, anvil, point, tmp_path, desk, base_fee=too_high)
+    await desk.client.call("anvil_setNextBlockBaseFeePerGas", [hex(10**9)])
+    await desk.client.call("evm_setAutomine", [True])
+    await desk.mine()
+    await desk.run_until(queued.id, State.MINED, State.FINAL)
+    await desk.mine(2)
+    final = await desk.run_until(queued.id, State.FINAL)
+    assert final.nonce == 0
+    head = await desk.client.head()
+    assert await desk.client.balance(address(5), head) == 10**22 + 10
+    assert await desk.client.nonces([address(0)], head) == [1]
