@@ -1,0 +1,96 @@
+"""Time: which locks can carry a swap, until when the destination may be locked, and when the secret may go out.
+
+All moments are chain time, compared as half-open windows.
+"""
+
+from __future__ import annotations
+
+from lockstep.settlement.rules.facts import Facts
+from lockstep.settlement.types import ChainPairProfile, TimeLocks
+
+
+def time_locks_fault(locks: TimeLocks, profile: ChainPairProfile) -> str | None:
+    """Why these locks cannot carry a swap between two chains, as one sentence; None when they can.
+
+    Source: swap rules 1 and 4: stages strictly ordered, room for finality on both sides and for the public withdrawal,
+    and the least distance between both cancellations.
+    """
+    if not (
+        0
+        < locks.source_withdrawal
+        < locks.source_public_withdrawal
+        < locks.source_cancellation
+        < locks.source_public_cancellation
+    ):
+        return "the source stages must be strictly ordered: 0 < withdrawal < public withdrawal < cancellation < public cancellation"
+    if not 0 < locks.destination_withdrawal < locks.destination_public_withdrawal < locks.destination_cancellation:
+        return "the destination stages must be strictly ordered: 0 < withdrawal < public withdrawal < cancellation"
+    margin = profile.public_duty + profile.destination_inclusion + profile.clock_skew
+    begin = max(locks.destination_public_withdrawal, profile.destination_finality)
+    if begin + margin >= locks.destination_cancellation:
+        return (
+            f"the destination cancellation must be more than {begin + margin} seconds after the deployment,"
+            f" was {locks.destination_cancellation}"
+        )
+    least = (
+        profile.source_finality
+        + profile.destination_inclusion
+        + profile.clock_skew
+        + locks.destination_cancellation
+        + profile.cancellation_distance
+    )
+    if locks.source_cancellation < least:
+        return (
+            f"the source cancellation must be at least {least} seconds after the deployment,"
+            f" was {locks.source_cancellation}"
+        )
+    return None
+
+
+def last_destination_lock(facts: Facts) -> int:
+    """Last moment of the destination chain at which a new escrow still keeps the distance between both cancellations."""
+    return (
+        facts.source_stages().cancellation
+        - facts.profile.cancellation_distance
+        - facts.time_locks.destination_cancellation
+    )
+
+
+def last_secret_release(facts: Facts) -> int:
+    """First moment of the destination chain at which the secret may not be released any more."""
+    profile, stages = facts.profile, facts.destination_stages()
+    margin = profile.public_duty + profile.destination_inclusion + profile.clock_skew
+    if stages.public_withdrawal + margin >= stages.cancellation:
+        return 0
+    return stages.cancellation - margin
+
+
+def secret_release(facts: Facts) -> str | None:
+    """Why the secret may not be released at these facts, as one sentence; None when it may.
+
+    Source: swap rule 4: both escrows exist, fit the terms, are open and final, and
+    ``max(now, public withdrawal) + duty + inclusion + skew < destination cancellation``; the distance between both
+    cancellations is kept, as written and as measured by the two clocks now. Now is the time of the destination chain.
+    """
+    source, destination = facts.source, facts.destination
+    if source is None or destination is None:
+        return "both escrows must exist"
+    if source.mismatch is not None or destination.mismatch is not None:
+        return f"an escrow does not fit the terms: {source.mismatch or destination.mismatch}"
+    if not source.is_open or not destination.is_open:
+        return "both escrows must be open"
+    if not source.is_final or not destination.is_final:
+        return "both escrows must be final"
+    distance = facts.source_stages().cancellation - facts.destination_stages().cancellation
+    if distance < facts.profile.cancellation_distance:
+        return (
+            f"the source cancellation must be at least {facts.profile.cancellation_distance} seconds after the"
+            f" destination cancellation, was {distance}"
+        )
+    left_on_source = facts.source_stages().cancellation - facts.source_time
+    left_on_destination = facts.destination_stages().cancellation - facts.destination_time
+    if left_on_source - left_on_destination < facts.profile.cancellation_distance - facts.profile.clock_skew:
+        return "the clocks of both chains stand too far apart: the source could be cancelled too early"
+    if facts.destination_time >= last_secret_release(facts):
+        return "the public withdrawal could not be included safely before the destination cancellation"
+    return None
