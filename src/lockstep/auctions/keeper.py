@@ -1,0 +1,75 @@
+"""Keeps the validity of live orders true: asks the makers' chains again and again. One process of the deployment leads."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import psycopg
+import structlog
+
+from lockstep.auctions import store
+from lockstep.auctions.book import Book
+from lockstep.auctions.chain import read_makers
+from lockstep.auctions.types import LIVE_STATES
+from lockstep.chains.evm import ChainRegistry
+from lockstep.kit.clock import Clock, pause
+from lockstep.kit.database import Database
+from lockstep.kit.errors import LockstepError, Retry
+
+log = structlog.get_logger(__name__)
+
+EVERY = timedelta(seconds=2)
+BATCH = 40
+"""Orders per look at a chain: five calls each."""
+
+
+class BookKeeper:
+    """Refreshes the validity of live orders."""
+
+    def __init__(self, database: Database, clock: Clock, chains: ChainRegistry, book: Book) -> None:
+        self._database, self._clock, self._chains, self._book = database, clock, chains, book
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look while leading; wait to lead otherwise. Faults of nodes and the database are waited out."""
+        while not stop.is_set():
+            try:
+                async with self._database.leadership("auctions.keeper") as lead:
+                    while lead is not None and not stop.is_set() and not lead.closed:
+                        await lead.execute("select 1")  # the lock lives and dies with this connection
+                        if await self.look_once() < BATCH:
+                            await pause(stop, 0.5)
+            except (Retry, psycopg.Error) as error:
+                log.warning("book_keeper_waits", reason=type(error).__name__)
+            await pause(stop, 0.5)
+
+    async def look_once(self) -> int:
+        """Look at the orders that were unseen for longest; returns how many of a chain at most."""
+        most = 0
+        for client in self._chains:
+            try:
+                most = max(most, await self._look_at(client.chain))
+            except LockstepError as error:
+                # One chain that does not answer must not keep the orders of the others from being looked at.
+                log.warning("book_keeper_skips", chain=client.chain, code=error.code)
+        return most
+
+    async def _look_at(self, chain: str) -> int:
+        now = self._clock.now()
+        async with self._database.system("auctions") as uow:
+            orders = await store.list_unchecked(uow, chain, now - EVERY, BATCH)
+        if not orders:
+            return 0
+        client = self._chains.get(chain)
+        facts = await read_makers(client, [order.signed.order for order in orders], await client.head())
+        validities = {order.signed.hash: fact.validity(order.signed) for order, fact in zip(orders, facts, strict=True)}
+        async with self._database.system("auctions") as uow:
+            await store.mark_checked(uow, list(validities), now)
+            for order in orders:
+                validity = validities[order.signed.hash]
+                if validity is order.validity:
+                    continue
+                locked = await store.find_order(uow, order.signed.hash, lock=True)
+                if locked is not None and locked.state in LIVE_STATES and locked.validity is not validity:
+                    await self._book.change(uow, locked, now, validity=validity)
+        return len(orders)
