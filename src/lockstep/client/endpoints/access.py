@@ -1,0 +1,61 @@
+"""Calls of apps, their issuers and secrets, logins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lockstep.client.decoding import read
+from lockstep.client.models import App, AppSecret, Caller, Login, NewApp, NewSecret
+from lockstep.client.requests import Request, get, nothing, of, segment, send
+
+
+def create_app(name: str, issuers: Sequence[Mapping[str, Any]] = ()) -> Request[NewApp]:
+    """Make an app and its first secret. For administrators.
+
+    Args:
+        issuers: who vouches for the app's users: `issuer`, `audience`, and `jwks` or `jwks_url`.
+    """
+    return send("POST", "/v1/apps", of(NewApp), {"name": name, "issuers": [dict(one) for one in issuers]})
+
+
+def set_issuers(app_id: str, issuers: Sequence[Mapping[str, Any]]) -> Request[App]:
+    """Replace the issuers whose users an app knows. For administrators."""
+    body = {"issuers": [dict(one) for one in issuers]}
+    return send("PUT", f"/v1/apps/{segment(app_id)}/issuers", of(App), body, is_repeatable=True)
+
+
+def get_app() -> Request[App]:
+    """The caller's app."""
+    return get("/v1/app", of(App))
+
+
+def create_app_secret() -> Request[NewSecret]:
+    """Make another secret; the old ones stay good until they are revoked."""
+    return send("POST", "/v1/app/secrets", of(NewSecret))
+
+
+def list_app_secrets() -> Request[tuple[AppSecret, ...]]:
+    """What is known of the app's secrets."""
+    return get("/v1/app/secrets", lambda document: read(tuple[AppSecret, ...], document["items"]))
+
+
+def revoke_app_secret(secret_id: str) -> Request[None]:
+    """End a secret."""
+    return send("DELETE", f"/v1/app/secrets/{segment(secret_id)}", nothing, is_repeatable=True)
+
+
+def get_caller() -> Request[Caller]:
+    """Who the credentials stand for."""
+    return get("/v1/caller", of(Caller))
+
+
+def make_login_message(address: str, chain_id: int = 1) -> Request[str]:
+    """The text by which an own key signs in (EIP-4361)."""
+    body = {"address": address, "chain_id": chain_id}
+    return send("POST", "/v1/auth/wallet/message", lambda answer: str(answer["message"]), body, is_repeatable=True)
+
+
+def log_in(message: str, signature: bytes) -> Request[Login]:
+    """Exchange a signed text for a token; each text is good for one login."""
+    return send("POST", "/v1/auth/wallet", of(Login), {"message": message, "signature": "0x" + signature.hex()})

@@ -1,0 +1,234 @@
+"""Calls of wallets, policies, session signers, previews, signatures and the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from lockstep.client.models import (
+    AuditEntry,
+    NewSessionSigner,
+    Policy,
+    Preview,
+    RpcAnswer,
+    SessionSigner,
+    Wallet,
+)
+from lockstep.client.requests import Page, Request, get, given, listing, new_idempotency_key, of, segment, send
+
+# --- wallets ----------------------------------------------------------------------------------------------------------
+
+
+def create_wallet(
+    *,
+    policy_ids: Sequence[str] = (),
+    owner_user_id: str | None = None,
+    display_name: str | None = None,
+    idempotency_key: str | None = None,
+) -> Request[Wallet]:
+    """Make a wallet. A user's wallet is owned by that user."""
+    body = given(policy_ids=list(policy_ids), owner_user_id=owner_user_id, display_name=display_name)
+    key = idempotency_key or new_idempotency_key()
+    return send("POST", "/v1/wallets", of(Wallet), body, idempotency_key=key)
+
+
+def get_wallet(wallet_id: str) -> Request[Wallet]:
+    """One wallet."""
+    return get(f"/v1/wallets/{segment(wallet_id)}", of(Wallet))
+
+
+def list_wallets(
+    *, user_id: str | None = None, address: str | None = None, cursor: str | None = None, limit: int | None = None
+) -> Request[Page[Wallet]]:
+    """Wallets that the caller may see, oldest first."""
+    return listing("/v1/wallets", Wallet, user_id=user_id, address=address, cursor=cursor, limit=limit)
+
+
+def update_wallet(
+    wallet_id: str,
+    *,
+    policy_ids: Sequence[str] | None = None,
+    display_name: str | None = None,
+    status: str | None = None,
+) -> Request[Wallet]:
+    """Change policies, name or status ("active", "frozen"). A frozen wallet signs nothing, at once."""
+    policies = None if policy_ids is None else list(policy_ids)
+    body = given(policy_ids=policies, display_name=display_name, status=status)
+    return send("PATCH", f"/v1/wallets/{segment(wallet_id)}", of(Wallet), body, is_repeatable=True)
+
+
+# --- policies and session signers -------------------------------------------------------------------------------------
+
+
+def create_policy(document: Mapping[str, Any]) -> Request[Policy]:
+    """Check a policy document and keep it as revision 1."""
+    return send("POST", "/v1/policies", of(Policy), dict(document))
+
+
+def get_policy(policy_id: str) -> Request[Policy]:
+    """One policy with its revision in force."""
+    return get(f"/v1/policies/{segment(policy_id)}", of(Policy))
+
+
+def list_policies(*, cursor: str | None = None, limit: int | None = None) -> Request[Page[Policy]]:
+    """Policies that the caller may see, oldest first."""
+    return listing("/v1/policies", Policy, cursor=cursor, limit=limit)
+
+
+def update_policy(policy_id: str, document: Mapping[str, Any]) -> Request[Policy]:
+    """Put a whole new document in force as the next revision."""
+    return send("PATCH", f"/v1/policies/{segment(policy_id)}", of(Policy), dict(document))
+
+
+def create_session_signer(
+    wallet_id: str,
+    *,
+    expires_at: datetime,
+    allowed_methods: Sequence[str],
+    policy_ids: Sequence[str] = (),
+    max_value_per_transaction: int | None = None,
+    grantee: str = "token",
+    display_name: str | None = None,
+) -> Request[NewSessionSigner]:
+    """Let somebody else sign for a wallet, for a time and inside its policies.
+
+    Args:
+        grantee: "token" (whoever holds the token of the answer) or a module of Lockstep, like "module:coordinator".
+        max_value_per_transaction: wei.
+    """
+    if expires_at.tzinfo is None:
+        raise ValueError("expires_at: expected a time with its zone")
+    value = None if max_value_per_transaction is None else str(max_value_per_transaction)
+    body = given(
+        expires_at=expires_at.isoformat(),
+        allowed_methods=list(allowed_methods),
+        policy_ids=list(policy_ids),
+        max_value_per_transaction=value,
+        grantee=grantee,
+        display_name=display_name,
+    )
+    return send("POST", f"/v1/wallets/{segment(wallet_id)}/session-signers", of(NewSessionSigner), body)
+
+
+def list_session_signers(
+    wallet_id: str, *, cursor: str | None = None, limit: int | None = None
+) -> Request[Page[SessionSigner]]:
+    """Session signers of a wallet, oldest first."""
+    return listing(f"/v1/wallets/{segment(wallet_id)}/session-signers", SessionSigner, cursor=cursor, limit=limit)
+
+
+def revoke_session_signer(wallet_id: str, session_id: str) -> Request[SessionSigner]:
+    """End a session signer at once."""
+    path = f"/v1/wallets/{segment(wallet_id)}/session-signers/{segment(session_id)}"
+    return send("DELETE", path, of(SessionSigner), is_repeatable=True)
+
+
+# --- signing ----------------------------------------------------------------------------------------------------------
+
+
+def preview(wallet_id: str, method: str, params: Mapping[str, Any], *, chain: str | None = None) -> Request[Preview]:
+    """Show what a request would do, in words, with the verdict of the policies and what it would cost."""
+    body = given(method=method, params=dict(params), caip2=chain)
+    return send("POST", f"/v1/wallets/{segment(wallet_id)}/rpc/preview", of(Preview), body, is_repeatable=True)
+
+
+def rpc(
+    wallet_id: str,
+    method: str,
+    params: Mapping[str, Any],
+    *,
+    chain: str | None = None,
+    preview_digest: str | None = None,
+    idempotency_key: str | None = None,
+) -> Request[RpcAnswer]:
+    """Sign or send.
+
+    Args:
+        chain: CAIP-2, where the method needs one.
+        preview_digest: refuses the request when anything that the preview showed has changed.
+    """
+    body = given(method=method, params=dict(params), caip2=chain, preview_digest=preview_digest)
+    key = idempotency_key or new_idempotency_key()
+    return send("POST", f"/v1/wallets/{segment(wallet_id)}/rpc", of(RpcAnswer), body, idempotency_key=key)
+
+
+def sign_typed_data(
+    wallet_id: str,
+    typed_data: Mapping[str, Any],
+    *,
+    preview_digest: str | None = None,
+    idempotency_key: str | None = None,
+) -> Request[bytes]:
+    """The 65 bytes of an EIP-712 signature."""
+    asked = rpc(
+        wallet_id,
+        "eth_signTypedData_v4",
+        {"typed_data": dict(typed_data)},
+        preview_digest=preview_digest,
+        idempotency_key=idempotency_key,
+    )
+    return _for_signature(asked)
+
+
+def personal_sign(
+    wallet_id: str, message: str | bytes, *, preview_digest: str | None = None, idempotency_key: str | None = None
+) -> Request[bytes]:
+    """The 65 bytes of a signature over a text or bytes (EIP-191)."""
+    if isinstance(message, bytes):
+        params = {"message": "0x" + message.hex(), "encoding": "hex"}
+    else:
+        params = {"message": message, "encoding": "utf-8"}
+    asked = rpc(wallet_id, "personal_sign", params, preview_digest=preview_digest, idempotency_key=idempotency_key)
+    return _for_signature(asked)
+
+
+def send_transaction(
+    wallet_id: str,
+    chain: str,
+    *,
+    to: str | None,
+    value: int = 0,
+    data: bytes = b"",
+    gas_limit: int | None = None,
+    max_fee_per_gas: int | None = None,
+    preview_digest: str | None = None,
+    idempotency_key: str | None = None,
+) -> Request[str]:
+    """Send a transaction; its id. Nonce, gas and fees are Lockstep's, inside the ceilings given here (wei)."""
+    transaction = given(to=to, value=str(value), data="0x" + data.hex())
+    for name, ceiling in (("gas_limit", gas_limit), ("max_fee_per_gas", max_fee_per_gas)):
+        if ceiling is not None:
+            transaction[name] = str(ceiling)
+    asked = rpc(
+        wallet_id,
+        "eth_sendTransaction",
+        {"transaction": transaction},
+        chain=chain,
+        preview_digest=preview_digest,
+        idempotency_key=idempotency_key,
+    )
+    return _mapped(asked, lambda answer: str(answer.data["transaction_id"]))
+
+
+def list_audit_entries(
+    *, resource: str | None = None, cursor: str | None = None, limit: int | None = None
+) -> Request[Page[AuditEntry]]:
+    """Entries of the app's audit log, newest first; `resource` is for example "wallet:<id>"."""
+    return listing("/v1/audit/entries", AuditEntry, resource=resource, cursor=cursor, limit=limit)
+
+
+def _for_signature(request: Request[RpcAnswer]) -> Request[bytes]:
+    return _mapped(request, lambda answer: bytes.fromhex(str(answer.data["signature"]).removeprefix("0x")))
+
+
+def _mapped(request: Request[RpcAnswer], pick: Any) -> Request[Any]:
+    parse = request.parse
+    return Request(
+        method=request.method,
+        path=request.path,
+        parse=lambda document: pick(parse(document)),
+        body=request.body,
+        idempotency_key=request.idempotency_key,
+        is_repeatable=True,
+    )

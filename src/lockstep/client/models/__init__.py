@@ -1,0 +1,78 @@
+"""What answers look like: frozen dataclasses. Amounts are integers of the smallest unit, times are aware.
+
+States and kinds stay text, so that a newer deployment may have more of them.
+"""
+
+from lockstep.client.models.access import (
+    App,
+    AppSecret,
+    Caller,
+    Issuer,
+    Login,
+    NewApp,
+    NewSecret,
+    Readiness,
+)
+from lockstep.client.models.custody import (
+    AuditEntry,
+    Detail,
+    NewSessionSigner,
+    Policy,
+    Preview,
+    Quote,
+    RpcAnswer,
+    SessionSigner,
+    Verdict,
+    View,
+    Wallet,
+)
+from lockstep.client.models.settlement import (
+    FINAL_SWAP_STATES,
+    FINAL_TRANSACTION_STATES,
+    BlockPoint,
+    BookOrder,
+    Fill,
+    Price,
+    ReleasedSecret,
+    Swap,
+    SwapSide,
+    TimelineEntry,
+    Transaction,
+    TransactionDetail,
+    TransactionStep,
+)
+
+__all__ = [
+    "FINAL_SWAP_STATES",
+    "FINAL_TRANSACTION_STATES",
+    "App",
+    "AppSecret",
+    "AuditEntry",
+    "BlockPoint",
+    "BookOrder",
+    "Caller",
+    "Detail",
+    "Fill",
+    "Issuer",
+    "Login",
+    "NewApp",
+    "NewSecret",
+    "NewSessionSigner",
+    "Policy",
+    "Preview",
+    "Price",
+    "Quote",
+    "Readiness",
+    "ReleasedSecret",
+    "RpcAnswer",
+    "SessionSigner",
+    "Swap",
+    "SwapSide",
+    "TimelineEntry",
+    "Transaction",
+    "TransactionDetail",
+    "TransactionStep",
+    "Verdict",
+    "View",
+    "Wallet",
+]

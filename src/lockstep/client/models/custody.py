@@ -1,0 +1,138 @@
+"""Wallets, policies, session signers, previews, answers of methods, entries of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lockstep.client.decoding import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wallet(Model):
+    """A wallet."""
+
+    id: str
+    address: str
+    chain_type: str
+    public_key: str
+    owner_user_id: str | None
+    policy_ids: tuple[str, ...]
+    display_name: str | None
+    status: str
+    version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(Model):
+    """A policy with its revision in force."""
+
+    id: str
+    version: str
+    name: str
+    chain_type: str
+    owner_user_id: str | None
+    revision: int
+    rules: tuple[Mapping[str, Any], ...]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSigner(Model):
+    """Somebody else who may sign for a wallet, for a time."""
+
+    id: str
+    wallet_id: str
+    grantee: str
+    display_name: str | None
+    allowed_methods: tuple[str, ...]
+    policy_ids: tuple[str, ...]
+    max_value_per_transaction: int | None
+    status: str
+    expires_at: datetime
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSessionSigner:
+    """A new session signer; its token is shown only once, and None for modules."""
+
+    session_signer: SessionSigner
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail(Model):
+    """One line of what would be signed."""
+
+    label: str
+    value: str
+    children: tuple[Detail, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Model):
+    """What would be signed, in words."""
+
+    sentence: str
+    details: tuple[Detail, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Model):
+    """What the policies say."""
+
+    allowed: bool
+    reason_code: str
+    reason: str
+    policy_id: str | None
+    rule_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quote(Model):
+    """What it would cost, in wei, and whether it would go through now."""
+
+    gas_limit: int
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+    max_fee: int
+    will_revert: str | None
+    simulation: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(Model):
+    """What a request would do. Sending the digest along refuses the request when any of this has changed."""
+
+    digest: str
+    expires_at: datetime | None
+    method: str
+    view: View
+    verdict: Verdict
+    quote: Quote | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RpcAnswer(Model):
+    """The answer of a wallet's method."""
+
+    method: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry(Model):
+    """One entry of the audit log with the hashes that chain it."""
+
+    shard: int
+    seq: int
+    prev_hash: str
+    entry_hash: str
+    record: Mapping[str, Any]
