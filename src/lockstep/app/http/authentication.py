@@ -1,0 +1,74 @@
+"""From headers to a principal, as a dependency of routes. Custody checks the credentials; this only finds and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from lockstep.app.http.limits import Limiter
+from lockstep.custody import CredentialsMissing, Principal
+
+Authenticate = Callable[[Request], Awaitable[Principal]]
+"""What routers take: ``principal: Annotated[Principal, Depends(authenticate)]``."""
+
+
+class CredentialsChecker(Protocol):
+    """Custody's authenticator."""
+
+    async def authenticate(
+        self, *, app_id: str | None = None, app_secret: str | None = None, authorization: str | None = None
+    ) -> Principal: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The credentials of a request as they came."""
+
+    app_id: str | None = None
+    app_secret: str | None = field(default=None, repr=False)
+    authorization: str | None = field(default=None, repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.app_id is None and self.app_secret is None and self.authorization is None
+
+    async def check(self, checker: CredentialsChecker) -> Principal:
+        """Who they belong to; raises custody's refusals."""
+        return await checker.authenticate(
+            app_id=self.app_id, app_secret=self.app_secret, authorization=self.authorization
+        )
+
+
+_NAMES = {b"x-app-id": "app_id", b"x-app-secret": "app_secret", b"authorization": "authorization"}
+
+
+def read_credentials(scope: Scope) -> Credentials:
+    """The credentials in the headers.
+
+    Raises:
+        CredentialsMissing: a header is there twice, so that it is not clear who calls.
+    """
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        member = _NAMES.get(name)
+        if member is not None:
+            if member in found:
+                raise CredentialsMissing(f"expected the header {name.decode()} once, was there twice")
+            found[member] = value.decode("latin-1")
+    return Credentials(**found)
+
+
+def make_authenticate(checker: CredentialsChecker, limiter: Limiter) -> Authenticate:
+    """The dependency that answers who calls, and counts the call."""
+
+    async def authenticate(request: Request) -> Principal:
+        """Credentials: ``X-App-Id`` with ``X-App-Secret``, a bearer token, or both."""
+        principal = await read_credentials(request.scope).check(checker)
+        await limiter.count_principal(request.scope, principal)
+        return principal
+
+    return authenticate

@@ -1,0 +1,424 @@
+"""The settings of each role, read once from ``LOCKSTEP_*`` variables, frozen, with all faults reported together.
+
+One class per role, so that a process reads only what it may know: the signer never sees the key of the auth shares, and
+`serve` and `work` never see that of the exec shares. Nested values join their names with two underscores
+(``LOCKSTEP_HTTP__PORT``). Every top-level value may stand in a file instead, named by ``…_FILE``, written the
+same way (lists of things are JSON). Load with ``load_settings(Settings, PREFIX)`` of `lockstep.kit.settings`. Opens no connection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lockstep.assets import Token, erc20_asset
+from lockstep.chains.evm import Address, BadAddress, ChainConfig, UnknownChain, parse_address, parse_chain
+
+PREFIX = "LOCKSTEP_"
+
+LIVE_CHAINS = frozenset({1, 10, 56, 100, 137, 324, 8453, 42161, 59144})
+"""Chain ids on which real money moves."""
+
+
+class _Unreadable:
+    """Stands for a value whose file could not be read, so that the fault is reported with the others."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def _refuse_unreadable(value: object) -> object:
+    if isinstance(value, _Unreadable):
+        raise ValueError(value.reason)
+    return value
+
+
+def _read_json(value: object) -> object:
+    value = _refuse_unreadable(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"expected JSON: {error}") from error
+
+
+def _read_words(value: object) -> object:
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _check_address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except BadAddress as error:
+        raise ValueError(error.detail) from error
+
+
+def _check_chain(text: str) -> str:
+    try:
+        parse_chain(text)
+    except UnknownChain as error:
+        raise ValueError(error.detail) from error
+    return text
+
+
+EvmAddress = Annotated[str, AfterValidator(_check_address)]
+"""A contract's address; a wrong checksum is refused, lower case is kept."""
+ChainName = Annotated[str, AfterValidator(_check_chain)]
+FileableSecret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable), Field(min_length=1)]
+Json = (NoDecode, BeforeValidator(_read_json))
+"""A value that is written as JSON, with a fault of its own instead of one that hides all others."""
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_words)]
+"""Several words, divided by commas."""
+
+
+def _named() -> Any:
+    """A required group: what is missing is reported by the names of its values, not as the group."""
+    return Field(default_factory=dict, validate_default=True)
+
+
+class Section(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class HttpSettings(Section):
+    """How `serve` listens and whom it trusts."""
+
+    host: str = "127.0.0.1"
+    """Address that `serve` listens on."""
+    port: int = Field(8080, ge=1, le=65535)
+    """Port that `serve` listens on."""
+    public_url: str = Field("http://127.0.0.1:8080", pattern=r"^https?://[^\s/]+$")
+    """Where browsers and other machines reach us; without a path."""
+    trusted_hosts: Words = ("127.0.0.1", "localhost", "[::1]")
+    """Host headers that are answered."""
+    cors_origins: Words = ()
+    """Origins whose scripts may call us."""
+    trusted_proxies: Words = ("127.0.0.1",)
+    """Addresses whose X-Forwarded-For is believed."""
+    max_body_bytes: int = Field(1 << 20, ge=1 << 10)
+    """Largest body of a request."""
+    shutdown_seconds: float = Field(10.0, gt=0)
+    """How long requests may still run when we are told to stop."""
+
+
+class RateLimits(Section):
+    """Requests per caller, in the notation "100/second" or "1000/minute"; several are joined by ";"."""
+
+    per_address: str = "50/second;1000/minute"
+    """Callers without valid credentials, by network address."""
+    per_app: str = "2000/second"
+    """Callers of an app, all together."""
+    per_user: str = "100/second"
+    """One user, session signer or wallet login."""
+    storage_url: SecretStr | None = None
+    """Redis or Valkey, where several processes share the counts; without it each one counts for itself."""
+
+
+class SignerLink(Section):
+    """How `serve` and `work` reach the signer."""
+
+    socket_path: Path
+    """Unix socket on which the signer listens."""
+    connections: int = Field(2, ge=1, le=64)
+    """Connections of this process to the signer."""
+    deadline_seconds: float = Field(5.0, gt=0)
+    """How long a request waits for the signer."""
+
+
+class ServiceKeys(Section):
+    """Key files of `serve` and `work`: 64 hex digits, readable by their user only."""
+
+    auth_shares_file: Path
+    """Opens the auth shares of wallets."""
+    authorization_file: Path
+    """Authenticates execution authorizations; the signer has the same one."""
+    audit_file: Path
+    """Authenticates the entries of the audit log."""
+
+
+class SignerKeys(Section):
+    """Key files of the signer."""
+
+    exec_shares_file: Path
+    """Opens the exec shares of wallets."""
+    authorization_file: Path
+    """Checks execution authorizations; `serve` and `work` have the same one."""
+    transport_seed_file: Path
+    """Seed of the keys of the signing class ``transport``."""
+    recovery_public_file: Path
+    """Public key that recovery shares are sealed to."""
+
+
+class AuditSettings(Section):
+    """Where the heads of the audit chains are anchored outside the database."""
+
+    checkpoints_file: Path
+    """Where signed checkpoints are appended; the database's administrators should not be able to write there."""
+    every_seconds: float = Field(10.0, gt=0)
+    """How often a checkpoint is written, if anything was appended."""
+
+
+class TokenSettings(Section):
+    """A token of a chain."""
+
+    address: EvmAddress
+    symbol: str = Field(min_length=1, max_length=32)
+    decimals: int = Field(ge=0, le=77)
+    name: str = Field(min_length=1, max_length=128)
+
+
+class ChainSettings(Section):
+    """One EVM chain, its nodes, our contracts and the tokens we know there."""
+
+    chain: ChainName
+    """CAIP-2 name, for example "eip155:31337"."""
+    name: str = Field(min_length=1, max_length=64)
+    """What people are shown."""
+    rpc_urls: tuple[SecretStr, ...] = Field(min_length=1)
+    """Nodes, the preferred one first; secret, because many carry a key."""
+    finality_blocks: int = Field(ge=0)
+    """How deep a block must lie to be final."""
+    block_seconds: float = Field(gt=0)
+    """Usual time between blocks."""
+    max_fee_per_gas: int = Field(gt=0)
+    """Wei; the ceiling of every transaction that does not name a lower one."""
+    min_priority_fee_per_gas: int = Field(1_000_000, ge=0)
+    """Wei; the least tip that is offered."""
+    contracts: dict[str, EvmAddress] = Field(default_factory=dict)
+    """Our contracts by name, for example {"EscrowFactory": "0x…"}."""
+    first_block: int = Field(0, ge=0)
+    """Block of our oldest contract."""
+    minimum_deposit_wei: int = Field(0, ge=0)
+    """Least safety deposit of an order on this chain: a multiple of the gas of the public duties."""
+    tokens: tuple[TokenSettings, ...] = ()
+    """Each with `address`, `symbol`, `decimals`, `name`: previews show amounts of these in words."""
+
+    def config(self) -> ChainConfig:
+        """The form in which the chain client wants it."""
+        return ChainConfig(
+            chain=self.chain,
+            chain_id=parse_chain(self.chain),
+            name=self.name,
+            rpc_urls=tuple(url.get_secret_value() for url in self.rpc_urls),
+            finality_blocks=self.finality_blocks,
+            block_seconds=self.block_seconds,
+            max_fee_per_gas=self.max_fee_per_gas,
+            min_priority_fee_per_gas=self.min_priority_fee_per_gas,
+            contracts={name: Address(address) for name, address in self.contracts.items()},
+            first_block=self.first_block,
+        )
+
+    def registered_tokens(self) -> list[Token]:
+        """The tokens as the registry wants them."""
+        return [
+            Token(
+                asset=erc20_asset(self.chain, Address(token.address)),
+                chain=self.chain,
+                address=Address(token.address),
+                symbol=token.symbol,
+                decimals=token.decimals,
+                name=token.name,
+            )
+            for token in self.tokens
+        ]
+
+
+class ChainPairSettings(Section):
+    """What is known about the time that a swap between two chains needs; whole seconds, one entry per direction."""
+
+    source: ChainName
+    """CAIP-2 name of the chain that the maker sells on."""
+    destination: ChainName
+    """CAIP-2 name of the chain that the maker is paid on."""
+    source_finality: int = Field(ge=0)
+    """Until a block of the source is final."""
+    destination_finality: int = Field(ge=0)
+    """Until a block of the destination is final."""
+    source_inclusion: int = Field(ge=1)
+    """How long a transaction of ours waits for its block, at the 99th percentile."""
+    destination_inclusion: int = Field(ge=1)
+    """The same on the destination."""
+    clock_skew: int = Field(ge=0)
+    """How far the clocks of both chains may stand apart, block interval included."""
+    public_duty: int = Field(ge=1)
+    """How long after its window opens the public withdrawal may need to start."""
+
+
+class IssuerSettings(Section):
+    """An issuer of user tokens that apps may name without its keys; they come from a file or an address."""
+
+    issuer: str = Field(min_length=1, max_length=255)
+    """The `iss` of its tokens."""
+    audience: str = Field(min_length=1, max_length=255)
+    """The `aud` that its tokens must name."""
+    jwks_file: Path | None = None
+    """File with its key set; read again every five minutes."""
+    jwks_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    """Address of its key set; exactly one of both."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.jwks_file is None) == (self.jwks_url is None):
+            raise ValueError("expected the keys of the issuer from exactly one of jwks_file and jwks_url")
+        return self
+
+
+class CoordinatorSettings(Section):
+    """The app and wallet that perform public duties of swaps."""
+
+    app_id: str = Field(min_length=1)
+    """The app; set both or none. Without them nobody performs public duties here."""
+    wallet_id: str = Field(min_length=1)
+    """Its wallet, funded on each chain."""
+
+
+class SwapSettings(Section):
+    """Bounds of what is done for others."""
+
+    public_legs_per_day: int = Field(1000, ge=0)
+    """Sponsorship cap: most public duties that the coordinator performs in a day."""
+
+
+class PoolSettings(Section):
+    """Database connections of one process."""
+
+    min_size: int = Field(2, ge=1)
+    """Connections that are kept open."""
+    max_size: int = Field(16, ge=1, le=500)
+    """Most connections of one process."""
+
+
+class _Files(PydanticBaseSettingsSource):
+    """Values that stand in the file named by ``LOCKSTEP_…_FILE``."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - inherited signature
+        variable = f"{PREFIX}{field_name.upper()}"
+        place = os.environ.get(f"{variable}_FILE")
+        if place is None:
+            return None, field_name, False
+        if variable in os.environ:
+            return _Unreadable(f"expected only one of {variable} and {variable}_FILE"), field_name, False
+        try:
+            text = Path(place).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            return _Unreadable(f"{variable}_FILE: cannot read {place}: {error}"), field_name, False
+        return text, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class CommonSettings(BaseSettings):
+    """What every role knows."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    profile: Literal["development", "production"] = "production"
+    """`development` allows what only a trial may do: a public address with plain http, any host and origin."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
+    log_format: Literal["json", "console"] = "json"
+    """`json` for machines, `console` for people; logs go to standard error."""
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    """Port on loopback where `work` shows its metrics; None: nowhere. `serve` shows its own at `/metrics`."""
+    data_dir: Path = Path(".lockstep")
+    """Where files go that have no place of their own."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - inherited signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - inherited signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Files(settings_cls), env_settings
+
+
+class Settings(CommonSettings):
+    """Settings of `serve` and `work`."""
+
+    database_url: FileableSecret
+    """Login of the service: it owns nothing and row-level security holds for it."""
+    pool: PoolSettings = PoolSettings()
+    http: HttpSettings = HttpSettings()
+    limits: RateLimits = RateLimits()
+    signer: SignerLink = _named()
+    keys: ServiceKeys = _named()
+    audit: AuditSettings = _named()
+    chains: Annotated[tuple[ChainSettings, ...], *Json] = Field(min_length=1)
+    """Chains and what we know of them; see below."""
+    chain_pairs: Annotated[tuple[ChainPairSettings, ...], *Json] = ()
+    """Between which chains swaps are taken, one entry per direction; see below."""
+    issuers: Annotated[tuple[IssuerSettings, ...], *Json] = ()
+    """Issuers of user tokens that apps may name without their keys; see below."""
+    coordinator: CoordinatorSettings | None = None
+    swaps: SwapSettings = SwapSettings()
+    acknowledge_unaudited_contracts: bool = False
+    """Our contracts have had no outside audit; without this they are refused on chains with real money."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        names = [chain.chain for chain in self.chains]
+        faults = [f"{name} is configured twice in chains" for name in sorted({n for n in names if names.count(n) > 1})]
+        faults += [
+            f"chain_pairs names {chain}, which is not among the chains"
+            for pair in self.chain_pairs
+            for chain in (pair.source, pair.destination)
+            if chain not in names
+        ]
+        live = [c.chain for c in self.chains if parse_chain(c.chain) in LIVE_CHAINS and c.contracts]
+        if live and not self.acknowledge_unaudited_contracts:
+            faults.append(
+                f"our contracts on {', '.join(live)} have had no outside audit;"
+                f" set {PREFIX}ACKNOWLEDGE_UNAUDITED_CONTRACTS=true to use them nevertheless"
+            )
+        if self.profile == "production":
+            if not self.http.public_url.startswith("https://"):
+                faults.append("http.public_url must be https in production")
+            if "*" in self.http.trusted_hosts or "*" in self.http.cors_origins:
+                faults.append('http.trusted_hosts and http.cors_origins must not be "*" in production')
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+class SignerSettings(CommonSettings):
+    """Settings of `signer`."""
+
+    signer_database_url: FileableSecret
+    """Login of the signer: reads and writes its own tables only. `migrate` creates it if it is set."""
+    signer_socket_path: Path
+    """Unix socket to listen on."""
+    signer_keys: SignerKeys = _named()
+    signer_id: str = Field("signer", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    """Name of this signer in authorizations and in the audit log."""
+
+
+class MigrateSettings(CommonSettings):
+    """Settings of `migrate`, the only role that knows the owner."""
+
+    owner_database_url: FileableSecret
+    """Login of the owner of the schema; may create roles."""
+    database_url: FileableSecret
+    """Login of the service, created if it does not exist."""
+    signer_database_url: FileableSecret | None = None
+    """Login of the signer, created if it does not exist."""
