@@ -1,0 +1,90 @@
+"""Apps do not see each other: not by the API, not on the stream, and not even in the database."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from tests.journeys.support import App, Deployment, Listener, allow, new_key, payment, policy
+
+NOBODY = "01900000-0000-7000-8000-00000000dead"
+
+
+def test_tenants__another_apps_objects__do_not_exist(deployment: Deployment, app: App) -> None:
+    other = deployment.new_app("Other")
+    wallet = app.wallet(ether=1)
+    session = app.grant(wallet["id"])["session_signer"]
+    sent = app.rpc(wallet["id"], payment(wallet["address"], 1))["transaction_id"]
+    path = f"/v1/wallets/{wallet['id']}"
+
+    with Listener(other, {"topic": "transactions"}, {"topic": "wallets"}) as strange:
+        app.wait_transaction(sent)
+        app.call("PATCH", path, {"display_name": "renamed"})
+        own = other.wallet()
+        other.call("PATCH", f"/v1/wallets/{own['id']}", {"display_name": "mine"})
+        strange.wait(lambda f: f.get("id") == own["id"], "its own event")
+
+        other.refused(404, "wallet_not_found", "GET", path)
+        other.refused(404, "wallet_not_found", "PATCH", path, {"status": "frozen"})
+        other.refused(404, "wallet_not_found", "POST", f"{path}/rpc", payment(wallet["address"], 1), key=new_key())
+        other.refused(404, "wallet_not_found", "POST", f"{path}/rpc/preview", payment(wallet["address"], 1))
+        other.refused(404, "wallet_not_found", "GET", f"{path}/session-signers")
+        other.refused(404, "wallet_not_found", "DELETE", f"{path}/session-signers/{session['id']}")
+        other.refused(404, "policy_not_found", "GET", f"/v1/policies/{wallet['policy_ids'][0]}")
+        other.refused(404, "policy_not_found", "PATCH", f"/v1/policies/{wallet['policy_ids'][0]}", policy([allow()]))
+        other.refused(404, "policy_not_found", "POST", "/v1/wallets", {"policy_ids": wallet["policy_ids"]})
+        other.refused(404, "transaction_not_found", "GET", f"/v1/transactions/{sent}")
+        own_ids = {event["app_id"] for event in strange.events()}
+
+    assert own_ids == {other.id}
+    assert [each["id"] for each in other.call("GET", "/v1/wallets")["items"]] == [own["id"]]
+    assert other.transactions() == []
+    entries = other.call("GET", "/v1/audit/entries", params={"limit": "100"})["items"]
+    assert {entry["record"]["app_id"] for entry in entries} == {other.id}
+
+
+def test_tenants__one_idempotency_key_in_two_apps__stands_for_two_requests(deployment: Deployment, app: App) -> None:
+    other, key = deployment.new_app("Other"), new_key()
+
+    first = app.call("POST", "/v1/wallets", {}, key=key)
+    second = other.call("POST", "/v1/wallets", {}, key=key)
+
+    assert first["id"] != second["id"]
+    assert app.call("POST", "/v1/wallets", {}, key=key) == first
+
+
+def test_tenants__rows_of_another_app__are_hidden_by_the_database_itself(deployment: Deployment, app: App) -> None:
+    wallet = app.wallet(ether=1)
+    app.wait_transaction(app.rpc(wallet["id"], payment(wallet["address"], 1))["transaction_id"])
+    tables = [
+        row["name"]
+        for row in deployment.rows(
+            "select c.table_name as name from information_schema.columns c join pg_tables t on t.tablename = c.table_name"
+            " where c.column_name = 'app_id' and c.table_schema = 'public' and t.schemaname = 'public' order by 1"
+        )
+    ]
+    filled = [name for name in tables if deployment.rows(f"select 1 from {name} where app_id = %s limit 1", app.id)]
+    assert {"wallets", "policies", "transactions", "signing_decisions", "audit_entries", "outbox"} <= set(filled)
+
+    address = deployment.stack.devnet.database_url("service")
+    with psycopg.connect(address, autocommit=True) as connection:
+        for name in tables:
+            for viewer in (NOBODY, ""):
+                with connection.transaction():
+                    connection.execute("set local role lockstep_tenant")
+                    connection.execute(f"set local lockstep.app_id = '{viewer}'")
+                    try:
+                        with connection.transaction():
+                            rows = connection.execute(f"select count(*) from {name} where app_id = %s", (app.id,))
+                            assert rows.fetchone() == (0,), name
+                    except psycopg.errors.InsufficientPrivilege:
+                        pass  # tenants do not read this table at all
+        with (
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+            connection.transaction(),
+        ):
+            connection.execute("set local role lockstep_tenant")
+            connection.execute(f"set local lockstep.app_id = '{NOBODY}'")
+            connection.execute(
+                "insert into outbox (topic, type, object_id, version, app_id, data) values ('x', 'x', 'x', 1, %s, '{}')",
+                (app.id,),
+            )
