@@ -63,6 +63,8 @@ async def _swap(stack: Stack, cast: Cast, strangers: Strangers, watcher: Watcher
     finality = stack.devnet.config.finality_blocks
     async with swaps.own_nodes(cast, finality) as nodes:
         async with swaps.resolver_bot(stack, cast) as bot:
+            # They want more than the bot pays, so the two stories run side by side.
+            strangers_meet = asyncio.create_task(swaps.swap_of_strangers(stack, cast, strangers))
             first, opened = await swaps.auction(cast, nodes, watcher, bot, report)
             report.act("4 · Settlement: one swap with a managed resolver, one between strangers with their own keys")
             settling = asyncio.create_task(swaps.settle(cast, nodes, first, opened.id))
@@ -70,7 +72,7 @@ async def _swap(stack: Stack, cast: Cast, strangers: Strangers, watcher: Watcher
             second_id = await bot.wait_for_fact("order_taken", "order_hash", second.name, "swap_id")
             killing = asyncio.create_task(_kill_in_the_middle(stack, cast, second_id, report))
             settling_second = asyncio.create_task(swaps.settle(cast, nodes, second, second_id))
-            maker, resolver, foreign_order = await swaps.swap_of_strangers(stack, cast, strangers)
+            maker, resolver, foreign_order = await strangers_meet
             managed = await settling
             report.happened(f"the managed swap ended: {managed.state}")
             report.claim(
