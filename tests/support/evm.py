@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 
 from eth_account import Account
@@ -60,7 +61,7 @@ async def send(
     index: int = 0,
     nonce: int | None = None,
 ) -> Receipt:
-    """Send a transaction of one of anvil's accounts and wait for it (the node mines at once)."""
+    """Send a transaction of one of anvil's accounts and wait for it: the node mines at once, but answers before it has."""
     head = await client.head()
     if nonce is None:
         nonce = (await client.nonces([address(index)], head))[0]
@@ -77,8 +78,9 @@ async def send(
     raw = sign(account(index), tx)
     result = await client.send_raw(raw)
     assert result.is_in_pool, result
-    receipt = (await client.receipts([transaction_hash(raw)]))[0]
-    assert receipt is not None
+    async with asyncio.timeout(10):
+        while (receipt := (await client.receipts([transaction_hash(raw)]))[0]) is None:
+            await asyncio.sleep(0.005)
     return receipt
 
 
