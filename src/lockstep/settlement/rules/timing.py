@@ -12,8 +12,9 @@ from lockstep.settlement.types import ChainPairProfile, TimeLocks
 def time_locks_fault(locks: TimeLocks, profile: ChainPairProfile) -> str | None:
     """Why these locks cannot carry a swap between two chains, as one sentence; None when they can.
 
-    Source: swap rules 1 and 4: stages strictly ordered, room for finality on both sides and for the public withdrawal,
-    and the least distance between both cancellations.
+    Source: swap rules 1 and 4: stages strictly ordered, room for finality and for the public withdrawal on both sides, and
+    the least distance between both cancellations. A window of the source that nobody can hit would rob the taker: of the
+    maker's tokens once it has paid on the destination, or of its safety deposit.
     """
     if not (
         0
@@ -31,6 +32,19 @@ def time_locks_fault(locks: TimeLocks, profile: ChainPairProfile) -> str | None:
         return (
             f"the destination cancellation must be more than {begin + margin} seconds after the deployment,"
             f" was {locks.destination_cancellation}"
+        )
+    moves = profile.source_inclusion + profile.clock_skew
+    last = locks.source_cancellation - profile.public_duty - moves
+    if locks.source_public_withdrawal >= last:
+        return (
+            f"the source public withdrawal must open before {last} seconds after the deployment,"
+            f" was {locks.source_public_withdrawal}"
+        )
+    first = locks.source_cancellation + moves
+    if locks.source_public_cancellation <= first:
+        return (
+            f"the source public cancellation must be more than {first} seconds after the deployment,"
+            f" was {locks.source_public_cancellation}"
         )
     least = (
         profile.source_finality
