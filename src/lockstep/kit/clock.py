@@ -1,4 +1,4 @@
-"""The one seam through which business time enters. Chain logic uses block time instead; windows never use this clock."""
+"""The one seam through which business time enters. Chain logic uses block time instead; no window opens by this clock."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

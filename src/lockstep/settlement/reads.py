@@ -131,6 +131,7 @@ class SwapReader:
                 profile=self._profiles.get(terms.source_chain, terms.destination_chain),
                 source_time=source_head.timestamp,
                 destination_time=destination_head.timestamp,
+                host_time=int(self._clock.now().timestamp()),
                 reserved_until=rows.swap.reserved_until,
                 expires_at=terms.expires_at,
                 source=None if source is None else replace(source, mismatch=rows.mismatch),

@@ -119,6 +119,7 @@ class World:
             profile=PROFILE,
             source_time=self.now,
             destination_time=self.destination_now(),
+            host_time=self.now,
             reserved_until=1_030,
             expires_at=1_200,
             source=escrow(self.source, self.now, PROFILE.source_finality),

@@ -5,7 +5,25 @@ from dataclasses import replace
 import pytest
 from swap_model import LOCKS, PROFILE
 
-from lockstep.settlement.rules import time_locks_fault
+from lockstep.settlement.rules import EscrowFacts, Facts, last_secret_release, secret_release, time_locks_fault
+
+
+def both_final(**changes: object) -> Facts:
+    """Both escrows stand and are final; the source can be cancelled long after the destination."""
+    escrow = EscrowFacts(deployed_at=1_000, is_final=True)
+    facts = Facts(
+        mode="external",
+        time_locks=replace(LOCKS, source_cancellation=3_600, source_public_cancellation=4_000),
+        profile=PROFILE,
+        source_time=1_010,
+        destination_time=1_010,
+        host_time=1_010,
+        reserved_until=1_060,
+        expires_at=1_200,
+        source=escrow,
+        destination=escrow,
+    )
+    return replace(facts, **changes)  # type: ignore[arg-type]  # members by name
 
 
 @pytest.mark.parametrize(
@@ -26,3 +44,12 @@ def test_time_locks__taker_has_no_time_to_cancel_before_everybody__are_refused()
     # The maker would keep its secret, cancel first and earn the taker's safety deposit.
     assert time_locks_fault(replace(LOCKS, source_public_cancellation=97), PROFILE) is not None
     assert time_locks_fault(replace(LOCKS, source_public_cancellation=98), PROFILE) is None
+
+
+@pytest.mark.parametrize("source_time", [1_010, 1_200])
+def test_release__node_of_the_destination_has_stopped__is_refused_by_the_hosts_clock(source_time: int) -> None:
+    # Its last block says that there is time enough; by now the taker may have its tokens back already.
+    last = last_secret_release(both_final())
+    late = last + PROFILE.clock_skew
+    assert secret_release(both_final(source_time=source_time, host_time=late)) is not None
+    assert secret_release(both_final(host_time=late - 1)) is None

@@ -203,6 +203,7 @@ any_facts = st.builds(
     profile=st.just(PROFILE),
     source_time=st.integers(900, 1_400),
     destination_time=st.integers(900, 1_400),
+    host_time=st.integers(900, 1_400),
     reserved_until=st.integers(900, 1_400),
     expires_at=st.integers(900, 1_400),
     source=st.one_of(st.none(), escrow_facts),

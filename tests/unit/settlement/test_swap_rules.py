@@ -39,6 +39,7 @@ def facts(**changes: object) -> Facts:
         profile=PROFILE,
         source_time=1_020,
         destination_time=1_020,
+        host_time=1_020,
         reserved_until=1_060,
         expires_at=1_200,
         source=both,

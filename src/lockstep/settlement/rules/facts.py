@@ -113,13 +113,15 @@ class EscrowFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything `decide` may look at; both times are those of the newest block of each chain."""
+    """Everything `decide` may look at; both chains' times are those of the newest block that their node shows."""
 
     mode: TakerMode
     time_locks: TimeLocks
     profile: ChainPairProfile
     source_time: int
     destination_time: int
+    host_time: int
+    """The host's clock: a node that has stopped cannot say how late it is."""
     reserved_until: int
     """Source time until which an external taker may open the source escrow."""
     expires_at: int

@@ -84,7 +84,8 @@ def secret_release(facts: Facts) -> str | None:
 
     Source: swap rule 4: both escrows exist, fit the terms, are open and final, and
     ``max(now, public withdrawal) + duty + inclusion + skew < destination cancellation``; the distance between both
-    cancellations is kept, as written and as measured by the two clocks now. Now is the time of the destination chain.
+    cancellations is kept, as written and as measured by the two clocks now. Now is the time of the chain, or that of the
+    host where it is ahead by more than the skew: then the node has stopped, and its chain is later than it says.
     """
     source, destination = facts.source, facts.destination
     if source is None or destination is None:
@@ -101,10 +102,12 @@ def secret_release(facts: Facts) -> str | None:
             f"the source cancellation must be at least {facts.profile.cancellation_distance} seconds after the"
             f" destination cancellation, was {distance}"
         )
-    left_on_source = facts.source_stages().cancellation - facts.source_time
-    left_on_destination = facts.destination_stages().cancellation - facts.destination_time
+    least_time = facts.host_time - facts.profile.clock_skew
+    destination_time = max(facts.destination_time, least_time)
+    left_on_source = facts.source_stages().cancellation - max(facts.source_time, least_time)
+    left_on_destination = facts.destination_stages().cancellation - destination_time
     if left_on_source - left_on_destination < facts.profile.cancellation_distance - facts.profile.clock_skew:
         return "the clocks of both chains stand too far apart: the source could be cancelled too early"
-    if facts.destination_time >= last_secret_release(facts):
+    if destination_time >= last_secret_release(facts):
         return "the public withdrawal could not be included safely before the destination cancellation"
     return None

@@ -21,10 +21,12 @@ from lockstep.app.demo.own_node import (
     FACTORY,
     OPEN,
     WITHDRAWN,
+    Head,
     OutsideFailed,
     OwnNode,
     destination_difference,
     source_difference,
+    time_lock_word,
 )
 from lockstep.app.demo.resolver_bot import can_be_taken, is_worth_it
 from lockstep.app.devnet.anvil import Anvil
@@ -227,6 +229,24 @@ async def test_release_secret__too_little_time_left__secret_stays(street: Street
     asked: Any = None  # nobody is asked: a call would fail
     with pytest.raises(OutsideFailed, match="the secret stays here"):
         await external_maker.release_secret(asked, street.hash, street.secret, street.destination, locked)
+
+
+async def test_release_secret__own_node_has_stopped__secret_stays(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = street.resolver, street.posted
+    on_source = await mining(street, external_resolver.lock_source(*parts, street.source, street.destination))
+    locked = await external_resolver.lock_destination(*parts, on_source, street.destination)
+    long_ago = time_lock_word(street.posted.order, locked.block_time - 3_600)
+    old = replace(locked, immutables={**locked.immutables, "timelocks": long_ago})
+
+    async def stopped() -> Head:
+        return Head(locked.block_number, locked.block_time - 3_600)
+
+    monkeypatch.setattr(street.destination, "head", stopped)
+    asked: Any = None  # nobody is asked: a call would fail
+    with pytest.raises(OutsideFailed, match="the secret stays here"):
+        await external_maker.release_secret(asked, street.hash, street.secret, street.destination, old)
 
 
 async def test_send__would_revert__reason_in_words(street: Street) -> None:
