@@ -5,7 +5,18 @@ from dataclasses import replace
 import pytest
 from swap_model import LOCKS, PROFILE
 
-from lockstep.settlement.rules import EscrowFacts, Facts, last_secret_release, secret_release, time_locks_fault
+from lockstep.settlement.rules import (
+    EscrowFacts,
+    Facts,
+    Leg,
+    LegFacts,
+    LegStatus,
+    SwapState,
+    decide,
+    last_secret_release,
+    secret_release,
+    time_locks_fault,
+)
 
 
 def both_final(**changes: object) -> Facts:
@@ -53,3 +64,13 @@ def test_release__node_of_the_destination_has_stopped__is_refused_by_the_hosts_c
     late = last + PROFILE.clock_skew
     assert secret_release(both_final(source_time=source_time, host_time=late)) is not None
     assert secret_release(both_final(host_time=late - 1)) is None
+
+
+def test_lock__source_not_final_for_a_moment__destination_is_not_locked_twice() -> None:
+    # Another node that lags behind the first one takes the finality back; the leg is on its way already.
+    pending = {Leg.DESTINATION_LOCK: LegFacts(attempt=0, status=LegStatus.PENDING)}
+    facts = both_final(mode="managed", destination=None, legs=pending)
+    lagging = replace(facts, source=EscrowFacts(deployed_at=1_000))
+    assert decide(SwapState.DESTINATION_LOCKING, lagging).state is SwapState.SOURCE_LOCKED
+    again = decide(SwapState.SOURCE_LOCKED, facts)
+    assert (again.state, again.sends) == (SwapState.DESTINATION_LOCKING, ())

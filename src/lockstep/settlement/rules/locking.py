@@ -66,7 +66,9 @@ def source_locked(facts: Facts) -> Decision:
     if facts.destination_time > last:
         return go(SwapState.SOURCE_CANCELLING, "too little time is left to lock the destination")
     if facts.is_managed:
-        return go(SwapState.DESTINATION_LOCKING, "the source escrow is final", Send(Leg.DESTINATION_LOCK))
+        # It is sent already when a node that lags made the source look unfinished for a moment.
+        sends = () if Leg.DESTINATION_LOCK in facts.legs else (Send(Leg.DESTINATION_LOCK),)
+        return go(SwapState.DESTINATION_LOCKING, "the source escrow is final", *sends)
     return go(SwapState.DESTINATION_LOCKING, "the source escrow is final; the taker has to lock the destination")
 
 
