@@ -36,6 +36,7 @@ from lockstep.settlement.rules import (
     SwapState,
     decide,
     last_destination_lock,
+    last_destination_withdrawal,
 )
 from lockstep.settlement.service import KIND, tell
 from lockstep.settlement.types import Side, Swap
@@ -237,7 +238,7 @@ class SwapProcess:
         elif leg is Leg.DESTINATION_LOCK:
             moment = (Side.DESTINATION, last_destination_lock(facts))
         elif leg in (Leg.DESTINATION_WITHDRAW, Leg.DESTINATION_PUBLIC_WITHDRAW):
-            moment = (Side.DESTINATION, facts.destination_stages().cancellation)
+            moment = (Side.DESTINATION, last_destination_withdrawal(facts))
         elif leg in (Leg.SOURCE_WITHDRAW, Leg.SOURCE_PUBLIC_WITHDRAW):
             moment = (Side.SOURCE, facts.source_stages().cancellation)
         return self._at(look, moment, now)

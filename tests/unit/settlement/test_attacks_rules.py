@@ -11,6 +11,8 @@ from lockstep.settlement.rules import (
     Leg,
     LegFacts,
     LegStatus,
+    Outcome,
+    Send,
     SwapState,
     decide,
     last_secret_release,
@@ -74,3 +76,24 @@ def test_lock__source_not_final_for_a_moment__destination_is_not_locked_twice() 
     assert decide(SwapState.DESTINATION_LOCKING, lagging).state is SwapState.SOURCE_LOCKED
     again = decide(SwapState.SOURCE_LOCKED, facts)
     assert (again.state, again.sends) == (SwapState.DESTINATION_LOCKING, ())
+
+
+def released(seconds_left: int, **changes: object) -> Facts:
+    """The secret is out, the destination open, its cancellation so many seconds away."""
+    now = 1_000 + LOCKS.destination_cancellation - seconds_left
+    return both_final(has_secret=True, source_time=now, destination_time=now, host_time=now, **changes)
+
+
+@pytest.mark.parametrize("state", [SwapState.SECRET_RELEASED, SwapState.DESTINATION_WITHDRAWING])
+def test_withdrawal__may_miss_the_destinations_window__does_not_show_the_secret(state: SwapState) -> None:
+    # Whoever reads it from a transaction that comes too late withdraws the source, and the maker is not paid.
+    inclusion = PROFILE.destination_inclusion
+    assert decide(state, released(inclusion, mode="managed")).sends == ()
+    in_time = decide(state, released(inclusion + 1, mode="managed"))
+    assert in_time.sends == (Send(Leg.DESTINATION_WITHDRAW),)
+
+
+@pytest.mark.parametrize("mode", ["managed", "external"])
+def test_withdrawal__secret_is_public_already__is_tried_to_the_last_moment(mode: str) -> None:
+    paid = EscrowFacts(deployed_at=1_000, is_final=True, outcome=Outcome.WITHDRAWN)
+    assert decide(SwapState.SECRET_RELEASED, released(1, mode=mode, source=paid)).sends

@@ -20,6 +20,7 @@ from lockstep.settlement.rules.matching import match_destination, match_source
 from lockstep.settlement.rules.steps import Decision, Send
 from lockstep.settlement.rules.timing import (
     last_destination_lock,
+    last_destination_withdrawal,
     last_secret_release,
     secret_release,
     time_locks_fault,
@@ -40,6 +41,7 @@ __all__ = [
     "SwapState",
     "decide",
     "last_destination_lock",
+    "last_destination_withdrawal",
     "last_secret_release",
     "match_destination",
     "match_source",

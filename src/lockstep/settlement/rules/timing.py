@@ -79,6 +79,17 @@ def last_secret_release(facts: Facts) -> int:
     return stages.cancellation - margin
 
 
+def last_destination_withdrawal(facts: Facts) -> int:
+    """First moment of the destination chain at which no withdrawal may be sent any more.
+
+    One that is mined too late has shown the secret for nothing: anybody may then withdraw the source for the taker, and
+    the maker is not paid. Where the source is withdrawn the secret is public, and the last chance is worth its gas.
+    """
+    end = facts.destination_stages().cancellation
+    is_public = facts.source is not None and facts.source.is_withdrawn
+    return end if is_public else end - facts.profile.destination_inclusion
+
+
 def secret_release(facts: Facts) -> str | None:
     """Why the secret may not be released at these facts, as one sentence; None when it may.
 

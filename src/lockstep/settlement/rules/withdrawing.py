@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockstep.settlement.rules.facts import Facts, Leg, LegStatus, SwapState
 from lockstep.settlement.rules.steps import MOST_ATTEMPTS, Decision, Send, go, go_or_wait, wait
+from lockstep.settlement.rules.timing import last_destination_withdrawal
 from lockstep.settlement.types import DestinationStages, Side, SourceStages
 
 
@@ -75,10 +76,10 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
     """Withdraw an open escrow: the taker first when we act for it, anyone's duty from the public stage on."""
     stages: SourceStages | DestinationStages
     if side is Side.DESTINATION:
-        now, stages, inclusion = facts.destination_time, facts.destination_stages(), facts.profile.destination_inclusion
+        now, stages, last = facts.destination_time, facts.destination_stages(), last_destination_withdrawal(facts)
         own_leg, public_leg = Leg.DESTINATION_WITHDRAW, Leg.DESTINATION_PUBLIC_WITHDRAW
     else:
-        now, stages, inclusion = facts.source_time, facts.source_stages(), facts.profile.source_inclusion
+        now, stages, last = facts.source_time, facts.source_stages(), facts.source_stages().cancellation
         own_leg, public_leg = Leg.SOURCE_WITHDRAW, Leg.SOURCE_PUBLIC_WITHDRAW
     begin, public, end = stages.withdrawal, stages.public_withdrawal, stages.cancellation
     deadline = (side, end)
@@ -93,7 +94,7 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
             is_alert=True,
         )
     own = facts.legs.get(own_leg)
-    if facts.is_managed and (own is None or own.status is not LegStatus.FAILED):
+    if facts.is_managed and (now < last if own is None else own.status is not LegStatus.FAILED):
         if own is None:
             if now < begin:
                 return wait(
@@ -126,7 +127,7 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
             deadline=deadline,
         )
     attempt = 0 if duty is None else duty.attempt + 1
-    if duty is not None and duty.is_refused and now + inclusion < end:
+    if duty is not None and duty.is_refused and now < last:
         return wait(
             waits,
             "operator",
@@ -135,7 +136,7 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
             deadline=deadline,
             is_alert=True,
         )
-    if attempt >= MOST_ATTEMPTS or now + inclusion >= end or not facts.may_sponsor:
+    if attempt >= MOST_ATTEMPTS or now >= last or not facts.may_sponsor:
         why = "the cap for public duties is reached" if not facts.may_sponsor else "it failed too often or too late"
         return wait(
             waits,
