@@ -285,7 +285,7 @@ class SwapSettings(Section):
     """Bounds of what is done for others."""
 
     public_legs_per_day: int = Field(1000, ge=0)
-    """Sponsorship cap: most public duties that the coordinator performs in a day."""
+    """Sponsorship cap: most public duties that the coordinator performs in a day. A maker that gave its secret is paid beyond it."""
 
 
 class PoolSettings(Section):

@@ -97,3 +97,9 @@ def test_withdrawal__may_miss_the_destinations_window__does_not_show_the_secret(
 def test_withdrawal__secret_is_public_already__is_tried_to_the_last_moment(mode: str) -> None:
     paid = EscrowFacts(deployed_at=1_000, is_final=True, outcome=Outcome.WITHDRAWN)
     assert decide(SwapState.SECRET_RELEASED, released(1, mode=mode, source=paid)).sends
+
+
+def test_sponsorship_cap__used_up_after_the_release__the_maker_is_paid_all_the_same() -> None:
+    # Else a taker that has the secret uses up the cap, takes the destination back, and withdraws the source.
+    decision = decide(SwapState.SECRET_RELEASED, released(20, may_sponsor=False))
+    assert decision.sends == (Send(Leg.DESTINATION_PUBLIC_WITHDRAW),)

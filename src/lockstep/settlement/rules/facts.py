@@ -133,7 +133,7 @@ class Facts:
     has_secret: bool = False
     """Released to us, or seen on a chain."""
     may_sponsor: bool = True
-    """The coordinator's wallet and the sponsorship cap leave room for a public duty."""
+    """The sponsorship cap leaves room for a public duty."""
     legs: Mapping[Leg, LegFacts] = field(default_factory=dict)
 
     @property
