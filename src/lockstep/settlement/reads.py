@@ -2,7 +2,8 @@
 
 The chain is the truth: an escrow counts when its contract answers at the head, is final when it answers at the final
 block, and is what its state says. The address commits to the immutables, so an escrow that answers is the one of the
-row. Rows only say where to look. Writes nothing.
+row. Rows only say where to look; but once a secret is out, a duty on one chain does not wait for a node of the other.
+Writes nothing.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
+import structlog
+
 from lockstep.chains.evm import Address, BlockRef, ChainRegistry, EvmClient, address_from_bytes
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
+from lockstep.kit.errors import Retry
 from lockstep.kit.ids import AppId
 from lockstep.settlement import escrow_store, store
 from lockstep.settlement.errors import FollowerBehind, PairUnknown, SwapNotFound
@@ -28,10 +32,22 @@ from lockstep.settlement.rules import (
     LegFacts,
     LegStatus,
     Outcome,
+    SwapState,
     match_destination,
     match_source,
 )
 from lockstep.settlement.types import ChainPairProfile, Lock, Party, Side, Swap, SwapTerms
+
+log = structlog.get_logger(__name__)
+
+_REMEMBERED: Mapping[str, tuple[Side, Outcome]] = {
+    SwapState.BOTH_FINAL: (Side.SOURCE, Outcome.OPEN),
+    SwapState.SECRET_RELEASED: (Side.SOURCE, Outcome.OPEN),
+    SwapState.DESTINATION_WITHDRAWING: (Side.SOURCE, Outcome.OPEN),
+    SwapState.DESTINATION_WITHDRAWN: (Side.DESTINATION, Outcome.WITHDRAWN),
+    SwapState.SOURCE_WITHDRAWING: (Side.DESTINATION, Outcome.WITHDRAWN),
+}
+"""What a state itself says about the escrow of the side that is not to be withdrawn now."""
 
 
 class LegStates(Protocol):
@@ -115,8 +131,8 @@ class SwapReader:
             rows = await self.read_rows(uow, swap_id)
         terms = rows.terms
         (source_head, source), (destination_head, destination) = await asyncio.gather(
-            self._read_escrow(terms.source_chain, rows.source),
-            self._read_escrow(terms.destination_chain, rows.destination),
+            self._read_side(rows, Side.SOURCE, terms.source_chain, rows.source),
+            self._read_side(rows, Side.DESTINATION, terms.destination_chain, rows.destination),
         )
         is_shown = any(one is not None and one.is_withdrawn for one in (source, destination))
         if is_shown and rows.secret is None:
@@ -186,6 +202,23 @@ class SwapReader:
                 attempt=row.attempt, status=status, reason=reason, is_refused=row.transaction_id is None
             )
         return legs
+
+    async def _read_side(
+        self, rows: Rows, side: Side, chain: str, lock: Lock | None
+    ) -> tuple[BlockRef, EscrowFacts | None]:
+        """An escrow as its chain says; where no node answers and the secret is out, as the state remembers it.
+
+        Its deadline passes whatever the other chain does, and the only way is forward then.
+        """
+        try:
+            return await self._read_escrow(chain, lock)
+        except Retry as error:
+            remembered, outcome = _REMEMBERED.get(rows.swap.state, (None, Outcome.OPEN))
+            if remembered is not side or lock is None or rows.secret is None:
+                raise
+            log.warning("swap_remembers_escrow", swap_id=rows.swap.id, side=side.value, reason=error.code)
+            block = BlockRef(chain, lock.block_number, lock.block_hash, lock.block_time)
+            return block, EscrowFacts(deployed_at=lock.immutables.deployed_at, is_final=True, outcome=outcome)
 
     async def _read_escrow(self, chain: str, lock: Lock | None) -> tuple[BlockRef, EscrowFacts | None]:
         """The head of a chain, and an escrow as it stands there and at the final block."""
