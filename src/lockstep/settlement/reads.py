@@ -26,6 +26,7 @@ from lockstep.settlement.errors import FollowerBehind, PairUnknown, SwapNotFound
 from lockstep.settlement.escrows import decode_state, state_call
 from lockstep.settlement.ports import OrderBook
 from lockstep.settlement.rules import (
+    PUBLIC_LEGS,
     EscrowFacts,
     Facts,
     Leg,
@@ -195,7 +196,9 @@ class SwapReader:
         legs: dict[Leg, LegFacts] = {}
         for row in rows:
             if row.transaction_id is None:
-                status, reason = LegStatus.FAILED, row.reason
+                # What a taker's policy says stays with its app; a decision's reason is told to both sides.
+                own = "the policy of the taker's wallet does not allow it"
+                status, reason = LegStatus.FAILED, row.reason if row.leg in PUBLIC_LEGS else own
             else:
                 status, reason = known.get(row.transaction_id, (LegStatus.PENDING, None))
             legs[row.leg] = LegFacts(

@@ -207,7 +207,7 @@ class SwapService:
         """Everything that happened to a swap, oldest first: steps, transactions, events of its escrows."""
         await self.get_swap(principal, swap_id)
         async with self._database.system("settlement") as uow:
-            return await timeline.read(uow, swap_id)
+            return await timeline.read(uow, swap_id, principal.app_id)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -56,3 +56,14 @@ async def test_sponsorship_cap__refused_duties__use_nothing_up(stage: Stage) -> 
             uow, swap.id, Leg.SOURCE_PUBLIC_CANCEL, 3, app_id=stage.app_id, transaction_id=new_id(), now=now
         )
         assert await store.count_public_legs(uow, now - timedelta(days=1)) == 1
+
+
+async def test_refusal_of_the_takers_policy__is_told_to_its_own_app_only(stage: Stage) -> None:
+    swap = await stage.take_managed(await stage.offer(secrets.token_bytes(32)))
+    stage.engine.is_revoked = True
+    await stage.until(swap.id, "cancelled")
+    maker = stage.external(stage.maker)
+    seen = await stage.swaps.get_swap(maker, swap.id)
+    assert "fake session signer" not in seen.reason
+    assert "fake session signer" not in str(await stage.swaps.get_timeline(maker, swap.id))
+    assert "fake session signer" in str(await stage.swaps.get_timeline(stage.app, swap.id))
