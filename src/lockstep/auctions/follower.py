@@ -41,10 +41,12 @@ class BookFollower:
             hashes = await store.list_invalidated(uow, block.chain, address_to_bytes(entry.address), maker, nonce)
             for order_hash in hashes:
                 order = await store.find_order(uow, order_hash, lock=True)
-                if order is None or order.state not in LIVE_STATES:
+                if order is None:
                     continue
                 now = self._clock.now()
                 await store.set_invalidated(uow, order_hash, block.number)
+                if order.state not in LIVE_STATES:
+                    continue  # its fill has left the chain with another branch; its swap has not looked yet
                 await self._book.change(
                     uow,
                     order,

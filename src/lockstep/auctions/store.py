@@ -164,10 +164,11 @@ async def list_due(uow: UnitOfWork, chain: str, time: int, final_block: int) -> 
 
 
 async def list_invalidated(uow: UnitOfWork, chain: str, factory: bytes, maker: bytes, nonce: int) -> list[bytes]:
-    """Hashes of the live orders with this nonce."""
+    """Hashes of the orders with this nonce that are live, or were filled: a nonce is used by one of both only, so on this
+    branch the fill is gone."""
     rows = await uow.fetch(
         "select hash from orders where source_chain = %s and source_factory = %s and maker = %s and nonce = %s"
-        " and state in ('scheduled', 'open')",
+        " and state in ('scheduled', 'open', 'filled')",
         (chain, factory, maker, nonce),
     )
     return [bytes(row["hash"]) for row in rows]

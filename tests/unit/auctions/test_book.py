@@ -202,6 +202,22 @@ async def test_cancel__reorganised_away__is_open_again(stage: Stage) -> None:
     assert (order.state, order.validity) == ("open", "ok")
 
 
+async def test_cancel__comes_first_on_the_branch_that_replaces_a_fill__is_cancelled(stage: Stage) -> None:
+    order_hash = await stage.offer(secrets.token_bytes(32), nonce="10")
+    node = stage.nodes[stage.source.chain]
+    before = await node.call("evm_snapshot")
+    await stage.create_source(order_hash)
+    await stage.work()
+    assert (await stage.auctions.get_order(order_hash)).state == "filled"
+    await node.call("evm_revert", before)
+    await stage.invalidate_nonce(10)
+    await stage.work()
+    assert (await stage.auctions.get_order(order_hash)).state == "open"
+    await stage.pass_time(1, blocks=4)
+    await stage.work()
+    assert (await stage.auctions.get_order(order_hash)).state == "cancelled"
+
+
 async def test_time__scheduled_then_open_then_expired__by_the_chain(stage: Stage) -> None:
     head = await stage.chains.get(stage.source.chain).head()
     price = {
