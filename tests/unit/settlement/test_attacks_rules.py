@@ -103,3 +103,17 @@ def test_sponsorship_cap__used_up_after_the_release__the_maker_is_paid_all_the_s
     # Else a taker that has the secret uses up the cap, takes the destination back, and withdraws the source.
     decision = decide(SwapState.SECRET_RELEASED, released(20, may_sponsor=False))
     assert decision.sends == (Send(Leg.DESTINATION_PUBLIC_WITHDRAW),)
+
+
+def test_duty__coordinators_wallet_is_empty__an_operator_is_told_while_there_is_time() -> None:
+    waiting = LegFacts(attempt=0, status=LegStatus.PENDING, reason="insufficient funds")
+    pays = {Leg.DESTINATION_PUBLIC_WITHDRAW: waiting}
+    assert not decide(SwapState.DESTINATION_WITHDRAWING, released(20, legs=pays)).is_alert
+    late = decide(SwapState.DESTINATION_WITHDRAWING, released(15, legs=pays))
+    assert late.is_alert
+    assert "insufficient funds" in late.reason
+    refunds = both_final(destination=None, legs={Leg.SOURCE_PUBLIC_CANCEL: waiting}, source_time=5_000)
+    assert not decide(SwapState.SOURCE_CANCELLING, refunds).is_alert
+    late = decide(SwapState.SOURCE_CANCELLING, replace(refunds, source_time=5_000 + 2 * PROFILE.source_inclusion))
+    assert late.is_alert
+    assert "insufficient funds" in late.reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockstep.settlement.rules.facts import Facts, Leg, LegStatus, SwapState
-from lockstep.settlement.rules.steps import MOST_ATTEMPTS, Decision, Send, go, wait
+from lockstep.settlement.rules.steps import MOST_ATTEMPTS, Decision, Send, go, on_its_way, wait
 from lockstep.settlement.types import Side
 
 
@@ -108,6 +108,7 @@ def _cancel_destination(facts: Facts, state: SwapState) -> Decision:
 def _cancel_source(facts: Facts) -> Decision:
     """Refund the maker: the taker's cancellation when we act for it, anyone's from the public stage on."""
     state, stages, now = SwapState.SOURCE_CANCELLING, facts.source_stages(), facts.source_time
+    patience = stages.public_cancellation + 2 * facts.profile.source_inclusion
     own = facts.legs.get(Leg.SOURCE_CANCEL)
     if facts.is_managed and (own is None or own.status is not LegStatus.FAILED):
         if own is None:
@@ -119,14 +120,13 @@ def _cancel_source(facts: Facts) -> Decision:
                     wakes=((Side.SOURCE, stages.cancellation),),
                 )
             return wait(state, "chain", "the taker cancels the source", sends=(Send(Leg.SOURCE_CANCEL),))
-        patience = stages.public_cancellation + 2 * facts.profile.source_inclusion
         if now < patience:
             return wait(
                 state, "chain", "the cancellation of the source is on its way", wakes=((Side.SOURCE, patience),)
             )
     duty = facts.legs.get(Leg.SOURCE_PUBLIC_CANCEL)
     if duty is not None and duty.status is not LegStatus.FAILED:
-        return wait(state, "chain", "the public cancellation of the source is on its way")
+        return on_its_way(state, "the public cancellation of the source", duty, now >= patience)
     if now < stages.public_cancellation:
         return wait(
             state,

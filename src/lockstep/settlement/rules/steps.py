@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lockstep.settlement.rules.facts import EscrowFacts, Facts, Leg, SwapState
+from lockstep.settlement.rules.facts import EscrowFacts, Facts, Leg, LegFacts, LegStatus, SwapState
 from lockstep.settlement.types import Side
 
 MOST_ATTEMPTS = 5
@@ -69,6 +69,15 @@ def go_or_wait(
     if waits is goes:
         return wait(goes, "chain", reason, sends=(send,), deadline=deadline)
     return go(goes, reason, send)
+
+
+def on_its_way(
+    state: SwapState, what: str, duty: LegFacts, is_overdue: bool, deadline: tuple[Side, int] | None = None
+) -> Decision:
+    """Wait for a duty of the coordinator. One that is overdue needs an operator: its wallet may be empty."""
+    is_stuck = is_overdue and duty.status is LegStatus.PENDING
+    reason = f"{what} is on its way" + (f" for too long: {duty.reason or 'it is not mined'}" if is_stuck else "")
+    return wait(state, "chain", reason, deadline=deadline, is_alert=is_stuck)
 
 
 def source_of(facts: Facts) -> EscrowFacts:

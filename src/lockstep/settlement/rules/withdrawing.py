@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.settlement.rules.facts import Facts, Leg, LegStatus, SwapState
-from lockstep.settlement.rules.steps import MOST_ATTEMPTS, Decision, Send, go, go_or_wait, wait
+from lockstep.settlement.rules.steps import MOST_ATTEMPTS, Decision, Send, go, go_or_wait, on_its_way, wait
 from lockstep.settlement.rules.timing import last_destination_withdrawal
 from lockstep.settlement.types import DestinationStages, Side, SourceStages
 
@@ -93,6 +93,8 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
             deadline=deadline,
             is_alert=True,
         )
+    # A pending withdrawal is trusted until the public stage has used half of its window.
+    patience = public + (end - public) // 2
     own = facts.legs.get(own_leg)
     if facts.is_managed and (now < last if own is None else own.status is not LegStatus.FAILED):
         if own is None:
@@ -105,8 +107,6 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
                     deadline=deadline,
                 )
             return go_or_wait(waits, goes, f"the taker withdraws on the {side}", deadline, Send(own_leg))
-        # A pending withdrawal of the taker is trusted until the public stage has used half of its window.
-        patience = public + (end - public) // 2
         if now < patience:
             return wait(
                 goes,
@@ -117,7 +117,7 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
             )
     duty = facts.legs.get(public_leg)
     if duty is not None and duty.status is not LegStatus.FAILED:
-        return wait(goes, "chain", f"the public withdrawal on the {side} is on its way", deadline=deadline)
+        return on_its_way(goes, f"the public withdrawal on the {side}", duty, now >= patience, deadline=deadline)
     if now < public:
         return wait(
             waits,
