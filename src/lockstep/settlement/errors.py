@@ -66,7 +66,7 @@ class TimeLocksUnfit(Unprocessable):
 
 
 class SwapMoved(Retry):
-    """The swap changed at this moment; look again."""
+    """The swap or its source escrow changed at this moment; look again."""
 
     code = "swap_moved"
 

@@ -72,6 +72,15 @@ async def find_lock(uow: UnitOfWork, chain: str, address: bytes) -> Lock | None:
     return _lock(row) if row else None
 
 
+async def has_source(uow: UnitOfWork, order_hash: bytes, fill_index: int, taker: bytes) -> bool:
+    """Whether a source escrow of this taker is known for the fill."""
+    row = await uow.find(
+        "select 1 from escrows where order_hash = %s and fill_index = %s and taker = %s and side = 'source' limit 1",
+        (order_hash, fill_index, taker),
+    )
+    return row is not None
+
+
 async def list_locks(uow: UnitOfWork, order_hash: bytes) -> list[Lock]:
     """Escrows that claim this order, in the order of their chains."""
     rows = await uow.fetch(

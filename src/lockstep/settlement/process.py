@@ -21,8 +21,8 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Refuse
 from lockstep.kit.ids import AppId, WalletId
 from lockstep.kit.processes import Advance, ProcessRow
-from lockstep.settlement import store
-from lockstep.settlement.errors import FollowerBehind
+from lockstep.settlement import escrow_store, store
+from lockstep.settlement.errors import FollowerBehind, SwapMoved
 from lockstep.settlement.escrows import Call, escrow_call, lock_destination_call
 from lockstep.settlement.ports import OrderBook
 from lockstep.settlement.reads import Look, Rows, SwapReader
@@ -131,6 +131,12 @@ class SwapProcess:
         swap = self._moved(look, decision)
 
         async def apply(uow: UnitOfWork) -> None:
+            terms = swap.terms
+            if decision.state is SwapState.CANCELLED and await escrow_store.has_source(
+                uow, terms.order_hash, terms.fill_index, terms.taker
+            ):
+                # It appeared after the look, and found this swap: nobody would follow it any more.
+                raise SwapMoved
             for send, call in calls.items():
                 await self._send(uow, look, send, call, now)
             await store.update_swap(
