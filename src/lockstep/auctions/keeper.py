@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import psycopg
@@ -11,8 +12,8 @@ import structlog
 from lockstep.auctions import store
 from lockstep.auctions.book import Book
 from lockstep.auctions.chain import read_makers
-from lockstep.auctions.types import LIVE_STATES
-from lockstep.chains.evm import ChainRegistry
+from lockstep.auctions.types import LIVE_STATES, BookOrder, Validity
+from lockstep.chains.evm import BlockRef, ChainRegistry, EvmClient, NodeError
 from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database
 from lockstep.kit.errors import LockstepError, Retry
@@ -61,15 +62,28 @@ class BookKeeper:
         if not orders:
             return 0
         client = self._chains.get(chain)
-        facts = await read_makers(client, [order.signed.order for order in orders], await client.head())
-        validities = {order.signed.hash: fact.validity(order.signed) for order, fact in zip(orders, facts, strict=True)}
+        validities = await self._read(client, orders, await client.head())
         async with self._database.system("auctions") as uow:
-            await store.mark_checked(uow, list(validities), now)
+            # Also those that could not be read: they must not stand first in the queue for ever.
+            await store.mark_checked(uow, [order.signed.hash for order in orders], now)
             for order in orders:
-                validity = validities[order.signed.hash]
+                validity = validities.get(order.signed.hash, order.validity)
                 if validity is order.validity:
                     continue
                 locked = await store.find_order(uow, order.signed.hash, lock=True)
                 if locked is not None and locked.state in LIVE_STATES and locked.validity is not validity:
                     await self._book.change(uow, locked, now, validity=validity)
         return len(orders)
+
+    async def _read(self, client: EvmClient, orders: Sequence[BookOrder], head: BlockRef) -> dict[bytes, Validity]:
+        """Validity by order hash. A token is any contract that its maker likes: one whose call a node cannot answer is
+        left out, and costs the orders around it nothing but a question of their own."""
+        try:
+            facts = await read_makers(client, [order.signed.order for order in orders], head)
+        except NodeError as error:
+            if len(orders) > 1:
+                apart = [await self._read(client, [order], head) for order in orders]
+                return {order_hash: validity for one in apart for order_hash, validity in one.items()}
+            log.warning("book_keeper_skips", order_hash=orders[0].signed.hash.hex(), code=error.code)
+            return {}
+        return {order.signed.hash: fact.validity(order.signed) for order, fact in zip(orders, facts, strict=True)}

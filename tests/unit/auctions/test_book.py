@@ -1,7 +1,7 @@
 """The book on a real database and a real chain: what is refused, kept, told, cancelled and expires."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,16 @@ from lockstep.app.devnet.anvil import Anvil
 from lockstep.auctions import BookKeeper, PriceClock, errors
 from lockstep.auctions.schemas import PostFill, PostOrder
 from lockstep.auctions.store import OrderFilter
-from lockstep.chains.evm import ORDER, Address, BadSignature, UnknownChain, abi_encode_call
+from lockstep.chains.evm import (
+    ORDER,
+    Address,
+    BadSignature,
+    BlockRef,
+    CallReverted,
+    NodeError,
+    UnknownChain,
+    abi_encode_call,
+)
 from lockstep.custody import Principal
 from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import Database
@@ -216,6 +225,26 @@ async def test_cancel__comes_first_on_the_branch_that_replaces_a_fill__is_cancel
     await stage.pass_time(1, blocks=4)
     await stage.work()
     assert (await stage.auctions.get_order(order_hash)).state == "cancelled"
+
+
+async def test_validity__token_that_a_node_cannot_run__does_not_hide_the_other_orders(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = Address("0x" + "66" * 20)
+    await stage.offer(secrets.token_bytes(32), sourceToken=poison)
+    order_hash = await stage.offer(secrets.token_bytes(32))
+    client = stage.chains.get(stage.source.chain)
+    calls = client.calls
+
+    async def refuse(asked: Sequence[tuple[Address, bytes]], block: BlockRef) -> list[bytes | CallReverted]:
+        if any(to == poison for to, _ in asked):
+            raise NodeError("return data out of bounds")  # as geth says it, without the word revert
+        return await calls(asked, block)
+
+    monkeypatch.setattr(client, "calls", refuse)
+    await approve(stage, 0)
+    await BookKeeper(stage.database, _Later(), stage.chains, stage.book).look_once()
+    assert (await stage.auctions.get_order(order_hash)).validity == "allowance_low"
 
 
 async def test_time__scheduled_then_open_then_expired__by_the_chain(stage: Stage) -> None:
