@@ -10,7 +10,13 @@ from swap_model import LOCKS, PROFILE
 from lockstep.settlement.rules import (
     EscrowFacts,
     Facts,
+    Leg,
+    LegFacts,
+    LegStatus,
     Outcome,
+    Send,
+    SwapState,
+    decide,
     last_destination_lock,
     last_secret_release,
     match_destination,
@@ -71,6 +77,43 @@ def test_release__at_the_last_moment__is_refused_exactly_then() -> None:
     assert last == DESTINATION_AT + LOCKS.destination_cancellation - margin
     assert secret_release(facts(source_time=last - 1, destination_time=last - 1)) is None
     assert secret_release(facts(source_time=last, destination_time=last)) is not None
+
+
+@pytest.mark.parametrize("side", Side)
+def test_duty__taker_holds_its_own_withdrawal_up__is_sent_in_time(side: Side) -> None:
+    # The shortest public windows that a slow pair of chains accepts; the taker's transaction stays pending.
+    profile = replace(PROFILE, source_inclusion=20, destination_inclusion=20)
+    locks = replace(
+        LOCKS,
+        source_public_withdrawal=102,
+        source_cancellation=130,
+        source_public_cancellation=160,
+        destination_cancellation=48,
+    )
+    assert time_locks_fault(locks, profile) is None
+    if side is Side.SOURCE:
+        state, own, duty = SwapState.SOURCE_WITHDRAWING, Leg.SOURCE_WITHDRAW, Leg.SOURCE_PUBLIC_WITHDRAW
+        opens, closes = SOURCE_AT + locks.source_public_withdrawal, SOURCE_AT + locks.source_cancellation
+        outcome = Outcome.WITHDRAWN
+    else:
+        state, own, duty = SwapState.DESTINATION_WITHDRAWING, Leg.DESTINATION_WITHDRAW, Leg.DESTINATION_PUBLIC_WITHDRAW
+        opens = DESTINATION_AT + locks.destination_public_withdrawal
+        closes = DESTINATION_AT + locks.destination_cancellation
+        outcome = Outcome.OPEN
+    seen = facts(
+        time_locks=locks,
+        profile=profile,
+        has_secret=True,
+        legs={own: LegFacts(attempt=0, status=LegStatus.PENDING)},
+        destination=EscrowFacts(deployed_at=DESTINATION_AT, is_final=True, outcome=outcome),
+    )
+    sent = [
+        now
+        for now in range(opens, closes)
+        if decide(state, replace(seen, source_time=now, destination_time=now)).sends == (Send(duty),)
+    ]
+    assert sent
+    assert sent[0] <= closes - 20 - profile.clock_skew - profile.public_duty
 
 
 def test_release__destination_locked_too_late__is_refused_at_any_time() -> None:

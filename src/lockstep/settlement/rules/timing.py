@@ -6,7 +6,13 @@ All moments are chain time, compared as half-open windows.
 from __future__ import annotations
 
 from lockstep.settlement.rules.facts import Facts
-from lockstep.settlement.types import ChainPairProfile, TimeLocks
+from lockstep.settlement.types import ChainPairProfile, Side, TimeLocks
+
+
+def duty_margin(profile: ChainPairProfile, side: Side) -> int:
+    """Time that a public withdrawal needs before the cancellation of its side opens."""
+    inclusion = profile.source_inclusion if side is Side.SOURCE else profile.destination_inclusion
+    return profile.public_duty + inclusion + profile.clock_skew
 
 
 def time_locks_fault(locks: TimeLocks, profile: ChainPairProfile) -> str | None:
@@ -26,21 +32,20 @@ def time_locks_fault(locks: TimeLocks, profile: ChainPairProfile) -> str | None:
         return "the source stages must be strictly ordered: 0 < withdrawal < public withdrawal < cancellation < public cancellation"
     if not 0 < locks.destination_withdrawal < locks.destination_public_withdrawal < locks.destination_cancellation:
         return "the destination stages must be strictly ordered: 0 < withdrawal < public withdrawal < cancellation"
-    margin = profile.public_duty + profile.destination_inclusion + profile.clock_skew
+    margin = duty_margin(profile, Side.DESTINATION)
     begin = max(locks.destination_public_withdrawal, profile.destination_finality)
     if begin + margin >= locks.destination_cancellation:
         return (
             f"the destination cancellation must be more than {begin + margin} seconds after the deployment,"
             f" was {locks.destination_cancellation}"
         )
-    moves = profile.source_inclusion + profile.clock_skew
-    last = locks.source_cancellation - profile.public_duty - moves
+    last = locks.source_cancellation - duty_margin(profile, Side.SOURCE)
     if locks.source_public_withdrawal >= last:
         return (
             f"the source public withdrawal must open before {last} seconds after the deployment,"
             f" was {locks.source_public_withdrawal}"
         )
-    first = locks.source_cancellation + moves
+    first = locks.source_cancellation + profile.source_inclusion + profile.clock_skew
     if locks.source_public_cancellation <= first:
         return (
             f"the source public cancellation must be more than {first} seconds after the deployment,"
@@ -73,7 +78,7 @@ def last_destination_lock(facts: Facts) -> int:
 def last_secret_release(facts: Facts) -> int:
     """First moment of the destination chain at which the secret may not be released any more."""
     profile, stages = facts.profile, facts.destination_stages()
-    margin = profile.public_duty + profile.destination_inclusion + profile.clock_skew
+    margin = duty_margin(profile, Side.DESTINATION)
     if stages.public_withdrawal + margin >= stages.cancellation:
         return 0
     return stages.cancellation - margin

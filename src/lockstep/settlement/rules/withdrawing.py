@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lockstep.settlement.rules.facts import Facts, Leg, LegStatus, SwapState
 from lockstep.settlement.rules.steps import MOST_ATTEMPTS, Decision, Send, go, go_or_wait, on_its_way, wait
-from lockstep.settlement.rules.timing import last_destination_withdrawal
+from lockstep.settlement.rules.timing import duty_margin, last_destination_withdrawal
 from lockstep.settlement.types import DestinationStages, Side, SourceStages
 
 
@@ -93,8 +93,10 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
             deadline=deadline,
             is_alert=True,
         )
-    # A pending withdrawal is trusted until the public stage has used half of its window.
-    patience = public + (end - public) // 2
+    # A pending withdrawal is trusted until the public stage has used half of its window; that of the taker never beyond
+    # the time that a duty needs, for who can hold its own up would take the tokens back.
+    half = public + (end - public) // 2
+    patience = min(half, end - duty_margin(facts.profile, side))
     own = facts.legs.get(own_leg)
     if facts.is_managed and (now < last if own is None else own.status is not LegStatus.FAILED):
         if own is None:
@@ -117,7 +119,7 @@ def _withdraw(facts: Facts, *, waits: SwapState, goes: SwapState, side: Side) ->
             )
     duty = facts.legs.get(public_leg)
     if duty is not None and duty.status is not LegStatus.FAILED:
-        return on_its_way(goes, f"the public withdrawal on the {side}", duty, now >= patience, deadline=deadline)
+        return on_its_way(goes, f"the public withdrawal on the {side}", duty, now >= half, deadline=deadline)
     if now < public:
         return wait(
             waits,
