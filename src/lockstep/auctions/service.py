@@ -232,7 +232,7 @@ class AuctionService:
         return await self._swaps.submit_secret(order_hash, fill_index, secret)
 
     async def get_secret(self, principal: Principal, order_hash: bytes, fill_index: int) -> bytes:
-        """The released secret, for the taker of the fill.
+        """The secret, for the taker of the fill: released, or shown on a chain.
 
         Raises:
             SwapNotFound, NotAParty, SecretNotReleased.

@@ -17,7 +17,7 @@ from lockstep.kit.database import Database, Row, UnitOfWork
 from lockstep.kit.ids import AppId, is_id, new_id
 from lockstep.kit.outbox import Event, append
 from lockstep.kit.paging import Page, decode_cursor, page_of
-from lockstep.settlement import store, timeline
+from lockstep.settlement import escrow_store, store, timeline
 from lockstep.settlement.errors import (
     FillTaken,
     NotAParty,
@@ -149,7 +149,7 @@ class SwapService:
         return locked
 
     async def secret_for_taker(self, principal: Principal, order_hash: bytes, fill_index: int) -> bytes:
-        """The released secret, for the taker of the fill only.
+        """The secret, for the taker of the fill only: released by the maker, or shown by a withdrawal on a chain.
 
         Raises:
             SwapNotFound, NotAParty, SecretNotReleased.
@@ -159,6 +159,9 @@ class SwapService:
             if not await self._stands_behind(uow, principal, swap, "taker"):
                 raise NotAParty
             secret = await store.find_secret(uow, swap.id)
+            if secret is None:
+                # A maker may withdraw in the public window without telling us; the taker must not learn it too late.
+                secret = await escrow_store.find_shown_secret(uow, order_hash, swap.terms.hashlock)
         if secret is None:
             raise SecretNotReleased(f"the swap is {swap.state}", state=swap.state)
         return secret

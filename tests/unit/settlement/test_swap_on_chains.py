@@ -13,12 +13,17 @@ from lockstep.kit.ids import AppId, new_id
 from lockstep.kit.processes import list_steps
 from lockstep.settlement import (
     FillTaken,
+    Leg,
     NotAParty,
     SecretMismatch,
     SecretNotReleased,
     SecretTooEarly,
     SwapNotFound,
+    TimeLocks,
+    escrow_store,
 )
+from lockstep.settlement.escrows import escrow_call
+from lockstep.settlement.types import Side
 
 pytestmark = pytest.mark.chain
 
@@ -141,6 +146,24 @@ async def test_swap__maker_keeps_the_secret__both_sides_are_whole(stage: Stage) 
         steps = [step["to_state"] for step in await list_steps(uow, "swap", swap.id)]
     assert "destination_cancelling" in steps
     assert await stage.balances() == before
+
+
+async def test_swap__maker_withdraws_itself_and_tells_nobody__its_taker_gets_the_secret(stage: Stage) -> None:
+    secret = secrets.token_bytes(32)
+    order_hash = await stage.offer(secret)
+    swap = await stage.take_managed(order_hash)
+    await stage.until(swap.id, "both_final", seconds=1)
+    async with stage.database.system("test") as uow:
+        (lock,) = [one for one in await escrow_store.list_locks(uow, order_hash) if one.side is Side.DESTINATION]
+    opens = TimeLocks.unpack(lock.immutables.time_locks)[0].destination(lock.immutables.deployed_at).public_withdrawal
+    await stage.pass_time(opens - (await stage.chains.get(lock.chain).head()).timestamp)
+    await stage.send(lock.chain, stage.maker, escrow_call(Leg.DESTINATION_PUBLIC_WITHDRAW, lock, secret))
+    with pytest.raises(SecretNotReleased):
+        await stage.auctions.get_secret(stage.app, order_hash, 0)
+    await stage.work()
+    assert await stage.auctions.get_secret(stage.app, order_hash, 0) == secret
+    with pytest.raises(NotAParty):
+        await stage.auctions.get_secret(Principal(kind="app", app_id=AppId(new_id())), order_hash, 0)
 
 
 async def test_swap__managed_taker_revoked_with_the_secret_out__coordinator_pays_both(stage: Stage) -> None:

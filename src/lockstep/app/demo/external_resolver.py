@@ -94,8 +94,15 @@ async def lock_destination(account: LocalAccount, order: BookOrder, locked: Seen
 
 
 async def wait_for_secret(api: AsyncClient, order: BookOrder, destination: OwnNode, locked: SeenLock) -> bytes | None:
-    """The secret, once it is released; None when it is too late to use it."""
-    while (await destination.head()).time < locked.opens("destination_cancellation"):
+    """The secret, once it is released or shown; None when the destination can no longer be withdrawn.
+
+    A maker that withdraws itself in the public window need not tell Lockstep.
+    """
+    while True:
+        is_over = (await destination.head()).time >= locked.opens("destination_cancellation")
+        shown = await destination.find_secret(locked)
+        if shown is not None or is_over:
+            return shown
         try:
             released = await api.get_secret(order.hash)
         except ProblemError as problem:
@@ -105,7 +112,6 @@ async def wait_for_secret(api: AsyncClient, order: BookOrder, destination: OwnNo
         else:
             tell("secret_received")
             return released.secret
-    return None
 
 
 async def claim(

@@ -172,6 +172,14 @@ class OwnNode:
         """What an escrow says about itself: `OPEN`, `WITHDRAWN` or `CANCELLED`."""
         return int(await self.read(SOURCE if lock.side == "source" else DESTINATION, lock.escrow, "state"))
 
+    async def find_secret(self, lock: SeenLock) -> bytes | None:
+        """The secret that a withdrawal of an escrow has shown, whoever made it."""
+        topics = ["0x" + SOURCE.topic("EscrowWithdrawal").hex()]
+        wanted = {"address": lock.escrow, "topics": topics, "fromBlock": hex(lock.block_number), "toBlock": "latest"}
+        logs = await self.rpc("eth_getLogs", wanted)
+        decoded = SOURCE.decode_event(logs[0]) if logs else None
+        return decoded.args["secret"] if decoded is not None else None
+
     async def wait_until(self, moment: int) -> None:
         """Wait until the chain's time has come."""
         await poll(self.head, lambda head: head.time >= moment)

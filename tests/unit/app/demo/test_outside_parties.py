@@ -32,7 +32,7 @@ from lockstep.app.demo.resolver_bot import can_be_taken, is_worth_it
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.app.devnet.contracts import TOKEN_A, TOKEN_B, deploy_contracts, fund, mint
 from lockstep.chains.evm import Address
-from lockstep.client import BookOrder, order_hash, order_typed_data
+from lockstep.client import AsyncClient, BookOrder, order_hash, order_typed_data
 
 COINS = 10**19
 SOLD, LEAST = 10**18, 2 * 10**6
@@ -158,6 +158,22 @@ async def test_swap__secret_never_comes__each_has_its_own_back(street: Street) -
     assert await street.source.state_of(on_source) == CANCELLED
     assert await street.destination.state_of(on_destination) == CANCELLED
     assert await street.tokens() == before
+
+
+async def test_swap__maker_withdraws_itself_at_the_last_moment__resolver_still_claims(street: Street) -> None:
+    parts = street.resolver, street.posted
+    on_source = await mining(street, external_resolver.lock_source(*parts, street.source, street.destination))
+    on_destination = await external_resolver.lock_destination(*parts, on_source, street.destination)
+    await street.mine(seconds=on_destination.opens("destination_public_withdrawal") - on_destination.block_time)
+    shown = (street.secret, on_destination.immutables)
+    await street.destination.send(street.maker, DESTINATION, on_destination.escrow, "publicWithdraw", *shown)
+    await street.mine(seconds=20)
+    async with AsyncClient("http://127.0.0.1:1") as unasked:
+        secret = await external_resolver.wait_for_secret(unasked, street.posted, street.destination, on_destination)
+    assert secret == street.secret
+    await external_resolver.claim(street.resolver, secret, street.source, on_source, street.destination, on_destination)
+    paid = on_destination.immutables["amount"]
+    assert await street.tokens() == (0, SOLD, paid, 2 * LEAST - paid)
 
 
 async def test_wait_for_locks__escrow_of_a_stranger_and_one_that_differs__passed_over(
