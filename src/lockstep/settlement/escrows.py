@@ -175,12 +175,17 @@ def decode_state(result: bytes) -> Outcome | None:
     return _OUTCOMES[value] if value < len(_OUTCOMES) else None
 
 
-def lock_destination_call(terms: SwapTerms, source: Lock) -> Call:
-    """The taker's transaction that locks the destination with exactly the terms that the source factory emitted."""
+def lock_destination_call(terms: SwapTerms, source: Lock, cancels_by: int) -> Call:
+    """The taker's transaction that locks the destination with exactly the terms that the source factory emitted.
+
+    Args:
+        cancels_by: the factory refuses an escrow whose cancellation would open later, so that a transaction that waits
+            too long for its block locks nothing.
+    """
     other = source.terms
     if other is None:
         raise ValueError("a source escrow carries the terms of the destination")
-    locks, deployed_at = TimeLocks.unpack(source.immutables.time_locks)
+    locks, _ = TimeLocks.unpack(source.immutables.time_locks)
     immutables = Immutables(
         order_hash=source.immutables.order_hash,
         hashlock=source.immutables.hashlock,
@@ -192,9 +197,7 @@ def lock_destination_call(terms: SwapTerms, source: Lock) -> Call:
         time_locks=locks.pack(),
         parameters=source.immutables.parameters,
     )
-    data = factory_codec().encode(
-        "createDestination", [immutables_argument(immutables), locks.source(deployed_at).cancellation]
-    )
+    data = factory_codec().encode("createDestination", [immutables_argument(immutables), cancels_by])
     return Call(
         chain=terms.destination_chain,
         to=address_from_bytes(other.factory),

@@ -123,7 +123,7 @@ class SwapProcess:
         state = SwapState(row.state)
         decision = decide(state, look.facts)
         # Built here, so that nothing but writing is left for the transaction.
-        calls = {send: self._call(look.rows, send) for send in decision.sends}
+        calls = {send: self._call(look, send) for send in decision.sends}
         now = self._clock.now()
         if decision.is_alert:
             log.error("swap_alert", swap_id=row.id, state=decision.state.value, reason=decision.reason)
@@ -166,8 +166,8 @@ class SwapProcess:
 
     # --- legs ---------------------------------------------------------------------------------------------------------
 
-    def _call(self, rows: Rows, send: Send) -> Call:
-        leg, swap = send.leg, rows.swap
+    def _call(self, look: Look, send: Send) -> Call:
+        leg, rows, swap = send.leg, look.rows, look.rows.swap
         if leg is Leg.SOURCE_LOCK:
             if swap.source_call is None:
                 raise ValueError("a managed swap carries the call that opens its source escrow")
@@ -180,7 +180,8 @@ class SwapProcess:
         if rows.source is None:
             raise FollowerBehind("the source escrow is not known any more")
         if leg is Leg.DESTINATION_LOCK:
-            return lock_destination_call(rows.terms, rows.source)
+            cancels_by = last_destination_lock(look.facts) + rows.terms.time_locks.destination_cancellation
+            return lock_destination_call(rows.terms, rows.source, cancels_by)
         lock = rows.source if leg.value.startswith("source") else rows.destination
         if lock is None:
             raise FollowerBehind("the destination escrow is not known any more")

@@ -7,11 +7,13 @@ import pytest
 from tests.support.swap_stage import AMOUNT, PRICE, Stage
 
 from lockstep.app.devnet.anvil import Anvil
+from lockstep.chains.evm import Address
 from lockstep.custody import Principal
 from lockstep.kit.database import Database
 from lockstep.kit.ids import AppId, new_id
 from lockstep.kit.processes import list_steps
 from lockstep.settlement import (
+    Call,
     FillTaken,
     Leg,
     NotAParty,
@@ -146,6 +148,28 @@ async def test_swap__maker_keeps_the_secret__both_sides_are_whole(stage: Stage) 
         steps = [step["to_state"] for step in await list_steps(uow, "swap", swap.id)]
     assert "destination_cancelling" in steps
     assert await stage.balances() == before
+
+
+async def test_swap__destination_lock_waits_too_long_for_its_block__locks_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_hash = await stage.offer(secrets.token_bytes(32))
+    send = stage.send
+
+    async def late(chain: str, sender: Address, call: Call) -> str:
+        if (chain, call.to) == (stage.destination.chain, stage.destination.factory):
+            # The cancellations of both sides would lie four seconds apart; the pair needs eight.
+            async with stage.database.system("test") as uow:
+                (source,) = await escrow_store.list_locks(uow, order_hash)
+            await stage.nodes[chain].call("evm_setNextBlockTimestamp", source.block_time + 110 - 60 - 4)
+        return await send(chain, sender, call)
+
+    monkeypatch.setattr(stage, "send", late)
+    swap = await stage.take_managed(order_hash)
+    await stage.until(swap.id, "source_cancelling", seconds=1)
+    await stage.work()
+    async with stage.database.system("test") as uow:
+        assert [lock.side for lock in await escrow_store.list_locks(uow, order_hash)] == ["source"]
 
 
 async def test_swap__maker_withdraws_itself_and_tells_nobody__its_taker_gets_the_secret(stage: Stage) -> None:
