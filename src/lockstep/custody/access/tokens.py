@@ -58,7 +58,7 @@ class TokenVerifier:
         except jwt.PyJWTError as error:
             raise TokenInvalid("the token is not a JWT") from error
         algorithm = header.get("alg")
-        if algorithm not in _KEY_TYPES:
+        if not isinstance(algorithm, str) or algorithm not in _KEY_TYPES:
             raise TokenInvalid("expected a token signed with RS256, ES256 or EdDSA")
         issuer = next((known for known in issuers if known.issuer == claimed.get("iss")), None)
         if issuer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -187,7 +188,6 @@ async def test_user__a_good_token__is_one_user_per_app(world: World, key: Any, a
 
 def _hs256_with_the_public_key() -> str:
     """The classic: the public key taken as the secret of a symmetric algorithm."""
-    import base64
     import hashlib
     import hmac
 
@@ -200,9 +200,18 @@ def _hs256_with_the_public_key() -> str:
     return (signed + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
 
 
+def _with_header(**header: Any) -> str:
+    """A token with another header, which its signature then does not cover."""
+    _, claims, signature = token().split(".")
+    head = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
+    return f"{head}.{claims}.{signature}"
+
+
 @pytest.mark.parametrize(
     "bad",
     [
+        _with_header(alg=["ES256"]),
+        _with_header(alg={}),
         token(key="", algorithm="none", kid=None),
         _hs256_with_the_public_key(),
         token(kid="okp"),
