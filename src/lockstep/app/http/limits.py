@@ -1,8 +1,9 @@
 """Rate limits: by network address until a caller is known, by app and by user after that.
 
-A caller with credentials is counted by its address only when they turn out to be wrong, so that a product's server does
-not share one count with its address. Counts live in the process, or in a store that several machines share; when that
-store fails, requests go on uncounted, because a cache must not take the API down.
+A caller with credentials is counted by its address only when nobody found them right, so that a product's server does
+not share one count with its address, and a header full of anything buys nothing. Counts live in the process, or in a
+store that several machines share; when that store fails, requests go on uncounted, because a cache must not take the
+API down.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -49,9 +51,10 @@ class Allowance:
 
 @dataclass(slots=True)
 class _Note:
-    """Travels with a request: the allowance that its answer shows."""
+    """Travels with a request: the allowance that its answer shows, and whether its credentials were found right."""
 
-    allowance: Allowance | None = field(default=None)
+    allowance: Allowance | None = None
+    is_known: bool = False
 
 
 class Limiter:
@@ -126,6 +129,9 @@ class Limiter:
         Raises:
             RateLimited: by its app, or by the user, session or address behind it.
         """
+        note = scope.get(SCOPE_KEY)
+        if note is not None:
+            note.is_known = True
         allowance: Allowance | None = None
         if principal.app_id is not None:
             allowance = await self.count("app", principal.app_id)
@@ -133,13 +139,12 @@ class Limiter:
             own = await self.count("user", principal.label)
             if allowance is None or (own is not None and own.remaining < allowance.remaining):
                 allowance = own
-        note = scope.get(SCOPE_KEY)
         if note is not None:
             note.allowance = allowance
 
 
 class RateLimits:
-    """ASGI middleware: counts callers without credentials, and wrong credentials, by address."""
+    """ASGI middleware: counts callers without credentials, and with credentials that nobody found right, by address."""
 
     def __init__(self, app: ASGIApp, limiter: Limiter) -> None:
         self._app = app
@@ -150,31 +155,28 @@ class RateLimits:
             await self._app(scope, receive, send)
             return
         address = (scope.get("client") or ("unknown", 0))[0]
-        is_known = any(name in (b"authorization", b"x-app-secret") for name, _ in scope["headers"])
+        brings_credentials = any(name in (b"authorization", b"x-app-secret") for name, _ in scope["headers"])
         note = scope[SCOPE_KEY] = _Note()
-        if is_known:
-            refusal = await self._limiter.is_spent("address", address)
-            if refusal is not None:
-                raise refusal
-        else:
+        if not brings_credentials:
             note.allowance = await self._limiter.count("address", address)
+        elif (refusal := await self._limiter.is_spent("address", address)) is not None:
+            raise refusal
 
         status = 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 if note.allowance is not None:
                     message["headers"] = [*message.get("headers", ()), *note.allowance.headers()]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-        if is_known and status == 401:
-            try:
+        # Faults of ours count against nobody: else a product's server would be shut out for longer than they last.
+        if brings_credentials and not note.is_known and 0 < status < 500:
+            with suppress(RateLimited):
                 await self._limiter.count("address", address)
-            except RateLimited:
-                return
 
 
 def _seconds_until(moment: float) -> int:

@@ -246,6 +246,26 @@ async def test_limits__guessing_secrets__stopped_by_address() -> None:
         problem(await client.get("/v1/mine", headers=wrong), 429, "rate_limited")
 
 
+@pytest.mark.parametrize(
+    ("path", "content", "status"),
+    [("/v1/things/x", b"{", 400), ("/v1/things/x", b'{"name":"x"}', 201), ("/v1/nothing", b"", 404)],
+)
+async def test_limits__credentials_that_nobody_looked_at__count_by_address(
+    path: str, content: bytes, status: int
+) -> None:
+    async with client_of(per_address="3/hour") as client:
+        junk = {"Authorization": "Bearer junk", "Content-Type": "application/json"}
+        for _ in range(3):
+            assert (await client.post(path, content=content, headers=junk)).status_code == status
+        problem(await client.post(path, content=content, headers=junk), 429, "rate_limited")
+
+
+async def test_limits__faults_of_ours__count_against_nobody() -> None:
+    async with client_of(per_address="1/hour") as client:
+        for _ in range(3):
+            problem(await client.post("/v1/things/away", json={"name": "x"}, headers=KNOWN), 503, "database_unavailable")
+
+
 def test_limits__unreadable_rule_or_store__settings_fault() -> None:
     with pytest.raises(SettingsInvalid, match="100/second"):
         create_app(

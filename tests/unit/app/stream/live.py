@@ -134,7 +134,9 @@ class Client:
 
 
 @asynccontextmanager
-async def live_stream(dsn: str, *, heartbeat_seconds: float = 15.0) -> AsyncIterator[LiveStream]:
+async def live_stream(
+    dsn: str, *, heartbeat_seconds: float = 15.0, per_address: str = "10000/second"
+) -> AsyncIterator[LiveStream]:
     """Serve the stream until the block ends."""
     clock = SystemClock()
     database = Database(dsn, name="stream", max_size=8)
@@ -145,7 +147,7 @@ async def live_stream(dsn: str, *, heartbeat_seconds: float = 15.0) -> AsyncIter
     custody.tokens["external"] = Principal(kind="external", address="0x1")
     hub = Hub(database, TOPICS, clock)
     app = create_app(
-        HttpConfig(public_url="http://127.0.0.1", trusted_hosts=["127.0.0.1"], per_address="10000/second"),
+        HttpConfig(public_url="http://127.0.0.1", trusted_hosts=["127.0.0.1"], per_address=per_address),
         checker=custody,
         probes={},
         routers=lambda _: [],

@@ -107,6 +107,17 @@ async def test_connect__wrong_credentials__refused_before_it_is_open(stream: Liv
     assert json.loads(refused.value.response.body or b"{}")["code"] == "session_token_invalid"
 
 
+async def test_connect__wrong_credentials_again_and_again__stopped_by_address(dsn: str) -> None:
+    async with live_stream(dsn, per_address="3/hour") as stream:
+        statuses = []
+        for _ in range(4):
+            with pytest.raises(InvalidStatus) as refused:
+                async with connect(stream.url, additional_headers={"Authorization": "Bearer wrong"}):
+                    pass
+            statuses.append(refused.value.response.status_code)
+    assert statuses == [401, 401, 401, 429]
+
+
 async def test_connect__foreign_origin__refused(stream: LiveStream) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with connect(stream.url, origin="https://evil.example"):  # type: ignore[arg-type]
