@@ -2,14 +2,14 @@
 
 LockstepError
 └── Refuse
-    └── PolicyInvalid  422  a policy document that does not hold; carries all faults with their paths
+    └── PolicyInvalid  422  a policy document that does not hold; carries its faults with their paths
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lockstep.custody.view.types import Fault
+from lockstep.custody.view.types import MAX_FAULTS, Fault
 from lockstep.kit.errors import Unprocessable
 
 
@@ -19,9 +19,9 @@ class PolicyInvalid(Unprocessable):
     code = "policy_invalid"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(faults[:MAX_FAULTS])
         first = self.faults[0]
-        others = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         super().__init__(
             f"{first.path}: {first.message}{others}",
             faults=[{"path": fault.path, "message": fault.message} for fault in self.faults],

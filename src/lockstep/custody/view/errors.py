@@ -2,7 +2,7 @@
 
 LockstepError
 ├── Refuse
-│   ├── RpcInvalid        422  the body does not hold; carries all faults with their paths
+│   ├── RpcInvalid        422  the body does not hold; carries its faults with their paths
 │   ├── MethodNotOffered  422  a method that is not signed here
 │   └── WrongSender       422  `from` is not the wallet that is asked
 └── Stop
@@ -11,7 +11,7 @@ LockstepError
 
 from collections.abc import Sequence
 
-from lockstep.custody.view.types import Fault
+from lockstep.custody.view.types import MAX_FAULTS, Fault
 from lockstep.kit.errors import Stop, Unprocessable
 
 
@@ -21,9 +21,9 @@ class RpcInvalid(Unprocessable):
     code = "rpc_invalid"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(faults[:MAX_FAULTS])
         first = self.faults[0]
-        others = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         super().__init__(
             f"{first.path}: {first.message}{others}",
             faults=[{"path": fault.path, "message": fault.message} for fault in self.faults],

@@ -28,6 +28,10 @@ class Method(StrEnum):
     SIGN_TYPED_DATA = "eth_signTypedData_v4"
 
 
+MAX_FAULTS = 50
+"""Most faults that a refusal lists: a body can have many more than anybody reads, each of them told in more bytes."""
+
+
 class Fault(NamedTuple):
     """One thing that is wrong with a document, and where."""
 

@@ -59,6 +59,14 @@ def test_parse_policy__no_rules__is_legal_and_denies_everything() -> None:
     assert parse_policy(policy()).rules == ()
 
 
+def test_parse_policy__more_faults_than_anybody_reads__are_counted_and_not_all_listed() -> None:
+    with pytest.raises(PolicyInvalid) as caught:
+        parse_policy({f"k{number}": 1 for number in range(10_000)})
+
+    assert len(json.dumps(caught.value.problem())) < 10_000
+    assert caught.value.detail.endswith("(and 10002 more)")
+
+
 def test_parse_policy__several_faults__reports_all_of_them_with_their_paths() -> None:
     found = faults(
         {

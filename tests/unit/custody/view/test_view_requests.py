@@ -179,6 +179,14 @@ def test_parse_rpc__typed_data_that_does_not_hold__is_refused() -> None:
         parse_rpc({"method": "eth_signTypedData_v4", "params": {"typed_data": wrong}})
 
 
+def test_parse_rpc__more_faults_than_anybody_reads__are_counted_and_not_all_listed() -> None:
+    with pytest.raises(RpcInvalid) as caught:
+        parse_rpc({"method": "personal_sign", "params": {f"k{number}": 1 for number in range(10_000)}})
+
+    assert len(json.dumps(caught.value.problem())) < 10_000
+    assert caught.value.detail.endswith("(and 10000 more)")
+
+
 def test_parse_rpc__preview_digest__is_carried_when_it_is_one() -> None:
     digest = "0x" + "ab" * 32
 
