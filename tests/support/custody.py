@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -125,11 +126,15 @@ class CountingExecutor:
         self._inner = inner
         self.signed: list[SigningRequest] = []
         self.failure: LockstepError | None = None
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        """What somebody else does while the signer is at work."""
 
     async def sign_many(self, requests: list[SigningRequest]) -> list[Signature | LockstepError]:
         if self.failure is not None:
             return [self.failure] * len(requests)
         self.signed += requests
+        if self.meanwhile is not None:
+            await self.meanwhile()
         return await self._inner.sign_many(requests)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,8 +1,9 @@
 """The one road to a signature: authorise, view, policy, decision and audit, authorization, signer, verification, audit.
 
 The RPC methods that sign at once travel it in batches: two short transactions per signature, both shared with what else
-goes on for the app at that moment; none is open while the signer works. What is sent is decided and queued in one
-transaction and signed later (`transactions.py`), on the same road.
+goes on for the app at that moment; none is open while the signer works, so the second one looks again whether the
+signature may be released. What is sent is decided and queued in one transaction and signed later (`transactions.py`), on
+the same road.
 """
 
 from __future__ import annotations
@@ -30,11 +31,20 @@ from lockstep.custody.signing.execute import SignatureExecutor
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
-from lockstep.custody.signing.rules import PolicyKey, check_visible, intent_digest, intent_wire, rule_on
+from lockstep.custody.signing.rules import (
+    PolicyKey,
+    check_visible,
+    has_changed,
+    intent_digest,
+    intent_wire,
+    look_again,
+    rule_on,
+)
 from lockstep.custody.signing.types import Authority, Execution
 from lockstep.custody.types import Decision, Principal
 from lockstep.custody.view import (
     PersonalSign,
+    RequestView,
     RpcRequest,
     SendTransaction,
     SignTransaction,
@@ -206,6 +216,7 @@ class SigningPipeline:
             for one, answer in zip(batch, answers, strict=True)
         ]
         async with self._database.tenant(app_id) as uow:
+            results = await self._withhold(uow, app_id, batch, results)
             held = await self._idempotency.finish_many(
                 uow,
                 app_id,
@@ -226,6 +237,30 @@ class SigningPipeline:
             result if one.job.decision_id in held else IdempotencyInProgress()
             for one, result in zip(batch, results, strict=True)
         ]
+
+    async def _withhold(
+        self, uow: UnitOfWork, app_id: AppId, batch: Sequence[_Authorised], results: Sequence[Outcome | LockstepError]
+    ) -> list[Outcome | LockstepError]:
+        """The results, without the signatures whose authority ended while the signer worked: frozen and revoked mean that
+        nothing leaves from then on, however long the signer takes."""
+        found = await store.load_authorities(
+            uow, app_id, [(one.job.wallet_id, one.job.principal.session_id) for one in batch]
+        )
+        now = [check_visible(one.job.principal, authority) for one, authority in zip(batch, found, strict=True)]
+        changed = [authority for one, authority in zip(batch, now, strict=True) if has_changed(authority, one.decision)]
+        policies = await self._shelf.load(uow, changed)
+        return [
+            (self._refusal(one, authority, policies) or result) if isinstance(result, Outcome) else result
+            for one, authority, result in zip(batch, now, results, strict=True)
+        ]
+
+    def _refusal(
+        self, one: _Authorised, authority: Authority, policies: Mapping[PolicyKey, CompiledPolicy]
+    ) -> LockstepError | None:
+        def view() -> RequestView:
+            return view_request(one.job.request, authority.address)  # type: ignore[arg-type]  # a stored address
+
+        return look_again(one.decision, one.job.principal, authority, view, policies, self._clock.now())
 
     async def _send(self, principal: Principal, wallet_id: WalletId, request: SendTransaction, claim: Claim) -> Outcome:
         terms: ShownTerms | None = None

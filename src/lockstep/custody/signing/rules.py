@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -26,7 +26,7 @@ from lockstep.custody.errors import (
 )
 from lockstep.custody.policy import CompiledPolicy, SystemFacts, evaluate
 from lockstep.custody.signing.types import Authority, Ruling
-from lockstep.custody.types import Principal, TransactionIntent
+from lockstep.custody.types import Decision, Principal, TransactionIntent
 from lockstep.custody.view import RequestView, TransactionDraft
 from lockstep.kit.errors import Forbidden, LockstepError
 
@@ -130,6 +130,31 @@ def check_standing(principal: Principal, authority: Authority, now: datetime) ->
     if principal.kind == "app":
         return None if authority.owner_user_id is None else OwnerRequired("this wallet signs for its owner only")
     return CallerNotAllowed(f"{principal.kind} callers sign through a session signer")
+
+
+def has_changed(authority: Authority, decision: Decision) -> bool:
+    """Whether other policies, or other revisions of them, are attached than at the decision."""
+    return dict(authority.revisions) != dict(decision.revisions)
+
+
+def look_again(
+    decision: Decision,
+    principal: Principal,
+    authority: Authority,
+    view: Callable[[], RequestView],
+    policies: Mapping[PolicyKey, CompiledPolicy],
+    now: datetime,
+) -> LockstepError | None:
+    """Why an allowed decision does not stand any more, by the authority as it is now; None when it does.
+
+    Args:
+        view: of what is signed, made only when policies are asked again.
+        policies: as for `rule_on`, needed only if `has_changed`.
+    """
+    refusal = check_standing(principal, authority, now)
+    if refusal is not None or not has_changed(authority, decision):
+        return refusal
+    return rule_on(principal, authority, view(), policies, now).error
 
 
 def _check_session(authority: Authority, view: RequestView) -> Forbidden | None:

@@ -17,16 +17,17 @@ from lockstep.custody.signing.recorder import DecisionRecord, Recorder, Signatur
 from lockstep.custody.signing.rules import (
     PolicyKey,
     check_intent,
-    check_standing,
     check_visible,
     draft_of,
+    has_changed,
     intent_digest,
     intent_wire,
+    look_again,
     rule_on,
 )
 from lockstep.custody.signing.types import Execution, StoredDecision
 from lockstep.custody.types import Decision, Principal, PrincipalKind, SignedTransaction, TransactionIntent, Wallet
-from lockstep.custody.view import Method, view_draft, view_transaction
+from lockstep.custody.view import Method, RequestView, view_draft, view_transaction
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
@@ -99,7 +100,7 @@ class TransactionSigning:
         checked: list[_Checked] = []
         async with self._database.system("sign_transactions") as uow:
             stored = await store.load_decisions(uow, [decision_id for decision_id, _ in items])
-            changed = [one.authority for one in stored.values() if _has_changed(one)]
+            changed = [one.authority for one in stored.values() if has_changed(one.authority, one.decision)]
             policies = await self._shelf.load(uow, changed)
             for place, (decision_id, transaction) in enumerate(items):
                 found = stored.get(decision_id)
@@ -143,15 +144,13 @@ class TransactionSigning:
         """Look again at everything that may have changed since the decision."""
         authority, now = stored.authority, self._clock.now()
         check_intent(stored.intent, transaction)
-        principal = _principal_of(stored)
-        refusal = check_standing(principal, authority, now)
+
+        def view() -> RequestView:
+            return view_transaction(transaction, authority.address, Method.SEND_TRANSACTION)  # type: ignore[arg-type]  # a stored address
+
+        refusal = look_again(stored.decision, _principal_of(stored), authority, view, policies, now)
         if refusal is not None:
             raise refusal
-        if _has_changed(stored):
-            view = view_transaction(transaction, authority.address, Method.SEND_TRANSACTION)  # type: ignore[arg-type]  # a stored address
-            ruling = rule_on(principal, authority, view, policies, now)
-            if ruling.error is not None:
-                raise ruling.error
         payload = TransactionPayload(transaction)
         return Execution(
             decision_id=stored.decision.id,
@@ -161,11 +160,6 @@ class TransactionSigning:
             auth_share=authority.auth_share,
             revisions=authority.revisions,
         )
-
-
-def _has_changed(stored: StoredDecision) -> bool:
-    """Whether other policies, or other revisions of them, are attached than at the decision."""
-    return dict(stored.authority.revisions) != dict(stored.decision.revisions)
 
 
 def _principal_of(stored: StoredDecision) -> Principal:

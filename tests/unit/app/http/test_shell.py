@@ -263,7 +263,9 @@ async def test_limits__credentials_that_nobody_looked_at__count_by_address(
 async def test_limits__faults_of_ours__count_against_nobody() -> None:
     async with client_of(per_address="1/hour") as client:
         for _ in range(3):
-            problem(await client.post("/v1/things/away", json={"name": "x"}, headers=KNOWN), 503, "database_unavailable")
+            problem(
+                await client.post("/v1/things/away", json={"name": "x"}, headers=KNOWN), 503, "database_unavailable"
+            )
 
 
 def test_limits__unreadable_rule_or_store__settings_fault() -> None:

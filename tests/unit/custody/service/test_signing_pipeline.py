@@ -348,6 +348,45 @@ async def test_session__revoked__signs_nothing_at_once(world: World) -> None:
         await world.rpc(session, wallet, send())
 
 
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [("frozen", WalletFrozen), ("revoked", SessionRevoked), ("policy", PolicyDenied), ("detached", PolicyDenied)],
+)
+async def test_rpc__authority_ends_while_the_signer_works__releases_nothing(
+    world: World, change: str, refusal: type[Exception]
+) -> None:
+    app = await world.app()
+    wallet = await world.wallet(app)
+    session = await world.session(app, wallet, SessionTerms(expires_at=FAR, allowed_methods=["personal_sign"]))
+    only_pays = {"name": "p", "chain_type": "ethereum", "rules": pays(BOB, 1)}
+    changes = {
+        "frozen": lambda: world.custody.update_wallet(app, wallet.id, status="frozen"),
+        "revoked": lambda: world.custody.revoke_session_signer(app, wallet.id, session.session_id or ""),
+        "policy": lambda: world.custody.update_policy(app, wallet.policy_ids[0], only_pays),
+        "detached": lambda: world.custody.update_wallet(app, wallet.id, policy_ids=[]),
+    }
+    world.executor.meanwhile = changes[change]
+
+    with pytest.raises(refusal):
+        await world.rpc(session, wallet, message(), "key")
+
+    assert await world.rows("select 1 as x from released_signatures") == []
+    (withheld,) = await world.rows("select record from audit_entries where action = 'signature.withheld'")
+    assert "allowed" not in withheld["record"]
+    world.executor.meanwhile = None
+    with pytest.raises(refusal):  # decided anew, and kept
+        await world.rpc(session, wallet, message(), "key")
+
+
+async def test_rpc__the_policy_changes_while_the_signer_works_and_still_allows__signs(world: World) -> None:
+    app = await world.app()
+    wallet = await world.wallet(app)
+    policy = await world.policy(app)
+    world.executor.meanwhile = lambda: world.custody.update_wallet(app, wallet.id, policy_ids=[policy.id])
+
+    assert "signature" in (await world.rpc(app, wallet, message()))["data"]
+
+
 async def test_session__of_another_wallet__does_not_see_this_one(world: World) -> None:
     app = await world.app()
     first, second = await world.wallet(app), await world.wallet(app)
