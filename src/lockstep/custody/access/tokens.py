@@ -40,6 +40,8 @@ class TokenVerifier:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._keys: dict[str, tuple[datetime, list[jwt.PyJWK]]] = {}
+        self._failed: dict[str, datetime] = {}
+        """When key sets could not be read; a token may name any key, and must not make us try for each."""
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def verify(self, token: str, issuers: tuple[Issuer, ...]) -> tuple[Issuer, str, datetime]:
@@ -105,17 +107,25 @@ class TokenVerifier:
             place = json.dumps([issuer.issuer, issuer.jwks], sort_keys=True)
         else:
             place = issuer.jwks_url or issuer.jwks_file or ""
-        now = self._clock.now()
         async with self._locks.setdefault(place, asyncio.Lock()):
-            known = self._keys.get(place)
+            now = self._clock.now()
+            known, failed_at = self._keys.get(place), self._failed.get(place)
+            has_failed = failed_at is not None and now - failed_at < KEYS_RETRY
             fresh = issuer.jwks is not None or (known is not None and now - known[0] < KEYS_FRESH)
-            if known is not None and fresh and (may_be_old or issuer.jwks is not None or now - known[0] < KEYS_RETRY):
+            new_enough = may_be_old or issuer.jwks is not None or has_failed
+            if known is not None and fresh and (new_enough or now - known[0] < KEYS_RETRY):
                 return known[1]
-            document = issuer.jwks if issuer.jwks is not None else await _read_key_set(issuer)
+            if has_failed:  # those who wait behind the lock must not each wait for another try
+                raise IssuerUnavailable(f"the key set of {issuer.issuer} could not be read a moment ago")
             try:
-                keys = parse_key_set(document)
+                keys = parse_key_set(issuer.jwks if issuer.jwks is not None else await _read_key_set(issuer))
             except IssuerInvalid as error:
+                self._failed[place] = now
                 raise IssuerUnavailable(f"the key set of {issuer.issuer} does not hold: {error.detail}") from error
+            except IssuerUnavailable:
+                self._failed[place] = now
+                raise
+            self._failed.pop(place, None)
             if len(self._keys) >= 1_000:
                 self._keys.pop(next(iter(self._keys)))
             self._keys[place] = (now, keys)

@@ -26,11 +26,13 @@ from lockstep.custody import (
     bootstrap_admin,
     login_message,
 )
+from lockstep.custody.access import tokens
 from lockstep.custody.access.tokens import check_issuer
 from lockstep.custody.errors import (
     AdminCredentialInvalid,
     AppCredentialsInvalid,
     IssuerInvalid,
+    IssuerUnavailable,
     LastSecret,
     LoginInvalid,
     LoginReplayed,
@@ -277,6 +279,40 @@ async def test_user__keys_in_a_file__are_read_again_when_they_rotate(world: Worl
     world.clock.advance(timedelta(seconds=11))
 
     await world.authenticator.authenticate(**headers, authorization=f"Bearer {token(OKP, 'EdDSA', 'okp')}")
+
+
+async def test_user__unknown_keys_while_the_issuer_is_away__do_not_keep_the_others_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def read(issuer: Issuer) -> object:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            return KEYS
+        raise IssuerUnavailable  # in life after five seconds, with everybody behind it
+
+    monkeypatch.setattr(tokens, "_read_key_set", read)
+    issuer = Issuer(issuer=ISSUER, audience=AUDIENCE, jwks_url="https://issuer.example/keys")
+    app, secret = await world.access.create_app(world.admin, "Alpha", [issuer])
+    headers = {"app_id": app.id, "app_secret": secret.text}
+    await world.authenticator.authenticate(**headers, authorization=f"Bearer {token()}")
+    world.clock.advance(timedelta(seconds=11))
+
+    for number in range(10):
+        with pytest.raises((TokenInvalid, IssuerUnavailable)):
+            await world.authenticator.authenticate(**headers, authorization=f"Bearer {token(kid=str(number))}")
+    assert tries == 2
+    assert (await world.authenticator.authenticate(**headers, authorization=f"Bearer {token(sub='bob')}")).user_id
+
+    world.clock.advance(timedelta(minutes=6))  # what is known is too old now
+    for number in range(10):
+        with pytest.raises(IssuerUnavailable):
+            await world.authenticator.authenticate(
+                **headers, authorization=f"Bearer {token(sub=str(number), exp=NOW + 9_000)}"
+            )
+    assert tries == 3
 
 
 async def test_user__of_an_issuer_that_the_deployment_knows__needs_no_keys_of_it(world: World) -> None:
