@@ -4,6 +4,7 @@ from lockstep.app.http.app import HttpConfig, MakeRouters, create_app
 from lockstep.app.http.authentication import Authenticate, Credentials, CredentialsChecker, read_credentials
 from lockstep.app.http.body import read_json
 from lockstep.app.http.health import Probe, Readiness, ReadyCheck
+from lockstep.app.http.limits import count_frame
 from lockstep.app.http.problems import problem_document
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Probe",
     "Readiness",
     "ReadyCheck",
+    "count_frame",
     "create_app",
     "problem_document",
     "read_credentials",

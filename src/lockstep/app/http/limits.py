@@ -53,6 +53,8 @@ class Allowance:
 class _Note:
     """Travels with a request: the allowance that its answer shows, and whether its credentials were found right."""
 
+    limiter: Limiter
+    address: str
     allowance: Allowance | None = None
     is_known: bool = False
 
@@ -156,7 +158,7 @@ class RateLimits:
             return
         address = (scope.get("client") or ("unknown", 0))[0]
         brings_credentials = any(name in (b"authorization", b"x-app-secret") for name, _ in scope["headers"])
-        note = scope[SCOPE_KEY] = _Note()
+        note = scope[SCOPE_KEY] = _Note(self._limiter, address)
         if not brings_credentials:
             note.allowance = await self._limiter.count("address", address)
         elif (refusal := await self._limiter.is_spent("address", address)) is not None:
@@ -177,6 +179,21 @@ class RateLimits:
         if brings_credentials and not note.is_known and 0 < status < 500:
             with suppress(RateLimited):
                 await self._limiter.count("address", address)
+
+
+async def count_frame(scope: Scope, principal: Principal | None) -> None:
+    """Count a frame of an open WebSocket that costs as much as a request: by address while nobody is known.
+
+    Raises:
+        RateLimited: see `Limiter`.
+    """
+    note = scope.get(SCOPE_KEY)
+    if note is None:
+        return
+    if principal is None:
+        await note.limiter.count("address", note.address)
+    else:
+        await note.limiter.count_principal(scope, principal)
 
 
 def _seconds_until(moment: float) -> int:

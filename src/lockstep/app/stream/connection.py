@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lockstep.app.stream.subscriptions import Subscription
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Count = Callable[[Principal | None], Awaitable[None]]
+"""Counts a frame against the limits of requests; raises when there is nothing left."""
 MAX_FRAMES: Final = 2_000
 MAX_CHARACTERS: Final = 4 << 20
 
@@ -34,14 +36,16 @@ class Connection:
         "_send",
         "_size",
         "_wake",
+        "count",
         "credentials",
         "max_frames",
         "principal",
         "subscriptions",
     )
 
-    def __init__(self, send: Send, *, max_frames: int = MAX_FRAMES) -> None:
+    def __init__(self, send: Send, count: Count, *, max_frames: int = MAX_FRAMES) -> None:
         self._send = send
+        self.count = count
         self.max_frames = max_frames
         self._queue: deque[str | tuple[str, ...]] = deque()
         self._latest: dict[tuple[str, ...], str] = {}

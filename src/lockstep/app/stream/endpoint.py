@@ -5,6 +5,8 @@ Client:  {"op": "authenticate", "app_id", "app_secret", "token"}          answer
          {"op": "unsubscribe", "id"} · {"op": "ping", "id"}               `unsubscribed`, `pong`
 Server:  `hello`, `heartbeat`, `error` (a problem, with the `op` and `id` that it answers), and events: the envelope
          with `sub` (the subscription) and `prev_seq` (the event before it there; a reader that missed one sees it).
+
+`authenticate` and `subscribe` ask the database and count like requests; the other frames have a limit of their own.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from lockstep.app.http import Credentials, CredentialsChecker, read_credentials, read_json
+from lockstep.app.http import Credentials, CredentialsChecker, count_frame, read_credentials, read_json
 from lockstep.app.stream.connection import Connection
 from lockstep.app.stream.errors import CLOSE_FRAME, CLOSE_TOO_MANY, FrameInvalid, TooManyFrames
 from lockstep.app.stream.hub import Hub, write
@@ -57,7 +60,7 @@ class StreamEndpoint:
         return [WebSocketRoute(path, self) for path in PATHS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = Connection(send)
+        connection = Connection(send, partial(count_frame, scope))
         connection.credentials = read_credentials(scope)
         if not connection.credentials.is_empty:
             connection.principal = await connection.credentials.check(self._checker)  # refused before it is open
@@ -125,6 +128,7 @@ class StreamEndpoint:
             raise CredentialsMissing("expected app_id with app_secret, or token, or all three")
         if connection.subscriptions:
             raise FrameInvalid("authenticate before subscribing")
+        await connection.count(None)
         credentials = Credentials(app_id, app_secret, None if token is None else f"Bearer {token}")
         connection.principal = await credentials.check(self._checker)
         connection.credentials = credentials
@@ -142,6 +146,7 @@ class StreamEndpoint:
             raise FrameInvalid("expected resume_from to be the last sequence that was seen")
         if not isinstance(with_snapshot, bool):
             raise FrameInvalid("expected snapshot to be true or false")
+        await connection.count(connection.principal)
         await self._hub.subscribe(
             connection,
             subscription_id=_reference(frame),

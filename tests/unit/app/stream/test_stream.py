@@ -154,6 +154,27 @@ async def test_frame__not_of_this_protocol__problem_and_connection_goes_on(
         assert (await client.ask(op="ping"))["type"] == "pong"
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [{"op": "subscribe", "id": "s", "topic": "orders"}, {"op": "authenticate", "token": "guess"}],
+)
+async def test_frame__that_asks_the_database__counts_like_a_request(dsn: str, frame: dict[str, str]) -> None:
+    async with live_stream(dsn, per_address="4/hour") as stream, stream.client() as client:  # the first one counted
+        for _ in range(3):
+            assert (await client.ask(**frame)).get("problem", {}).get("code") != "rate_limited"
+            if frame["op"] == "subscribe":
+                await client.ask(op="unsubscribe", id="s")
+        assert (await client.ask(**frame))["problem"]["code"] == "rate_limited"
+        assert (await client.ask(op="ping"))["type"] == "pong"
+
+
+async def test_frame__of_a_known_caller__counts_by_app(dsn: str) -> None:
+    credentials = {"X-App-Id": APP, "X-App-Secret": "secret"}
+    async with live_stream(dsn, per_address="1/hour") as stream, stream.client(**credentials) as client:
+        for number in range(3):
+            assert (await client.subscribe(id=str(number)))["type"] == "subscribed"
+
+
 async def test_ephemeral__asked_for_by_type__without_sequence(stream: LiveStream) -> None:
     async with stream.client() as client, stream.client() as other:
         await client.subscribe(types=["price_update"], filter={"id": "0x1"})
