@@ -46,9 +46,16 @@ def decode_cursor(cursor: str, *types: type) -> tuple[str | int, ...]:
         raise BadCursor from error
     if not isinstance(key, list) or [type(part) for part in key] != list(types):
         raise BadCursor
-    if any(isinstance(part, str) and "\x00" in part for part in key):
+    if not all(_is_storable(part) for part in key):
         raise BadCursor
     return tuple(key)
+
+
+def _is_storable(part: str | int) -> bool:
+    """Whether a column may hold it: a bigint, or text without NUL and halves of surrogate pairs."""
+    if isinstance(part, int):
+        return -(2**63) <= part < 2**63
+    return not any(letter == "\x00" or "\ud800" <= letter <= "\udfff" for letter in part)
 
 
 def page_of(rows: list[T], limit: int, key: Callable[[T], tuple[str | int, ...]]) -> Page[T]:

@@ -80,6 +80,12 @@ def test_cursor__forged__is_refused(cursor: str) -> None:
         decode_cursor(cursor, str, int)
 
 
+@pytest.mark.parametrize(("text", "number"), [("\ud800", 1), ("x", 2**63), ("x", -(2**63) - 1), ("x", 10**300)])
+def test_cursor__with_what_no_database_takes__is_refused(text: str, number: int) -> None:
+    with pytest.raises(BadCursor):
+        decode_cursor(encode_cursor(text, number), str, int)
+
+
 def test_page_of__one_row_too_many__gives_the_way_on() -> None:
     page = page_of([1, 2, 3], 2, lambda row: (row,))
     assert page.items == [1, 2]
