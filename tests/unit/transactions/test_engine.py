@@ -12,7 +12,7 @@ from tests.support.evm import address, config, deploy, send
 from tests.support.transactions import APP, WALLET, Desk
 
 from lockstep.app.devnet.anvil import Anvil
-from lockstep.chains.evm import ChainRegistry, Contract, NodeUnavailable, to_checksum
+from lockstep.chains.evm import ChainRegistry, Contract, NodeUnavailable, abi_encode, to_checksum
 from lockstep.custody import TransactionIntent
 from lockstep.kit import outbox
 from lockstep.kit.database import Database
@@ -105,6 +105,31 @@ async def test_estimate__no_gas_given__estimated_or_dropped_with_the_reason(desk
     dropped = await desk.run_until(bad.id, State.DROPPED)
     assert "would fail" in (dropped.reason or "")
     assert dropped.nonce is None
+
+
+@pytest.mark.parametrize("gas_limit", [100_000, None])
+async def test_revert__with_a_reason_that_no_column_takes__holds_up_nobody(desk: Desk, gas_limit: int | None) -> None:
+    hostile = await _deploy_reverting(desk, "no\x00 \u202e" + "x" * 5_000)
+    bad = await desk.submit(to=hostile, gas_limit=gas_limit)
+    good = await desk.submit(index=1)
+
+    await desk.run_until(good.id, State.MINED)
+    ended = await desk.run_until(bad.id, State.MINED, State.DROPPED)
+
+    reason = ended.revert_reason or ended.reason or ""
+    assert "no\\x00 \\u202exxx" in reason
+    assert len(reason) < 1_000
+
+
+async def _deploy_reverting(desk: Desk, reason: str) -> str:
+    """A contract that refuses every call with these words."""
+    data = bytes.fromhex("08c379a0") + abi_encode(["string"], [reason])
+    size = len(data).to_bytes(3, "big").hex()
+    code = bytes.fromhex(f"62{size}80600d6000396000fd") + data
+    size = len(code).to_bytes(3, "big").hex()
+    return (
+        await send(desk.client, None, bytes.fromhex(f"62{size}80600d6000396000f3") + code, index=9)
+    ).contract_address or ""
 
 
 async def test_balance_too_low__stays_queued_with_reason_and_holds_up_nobody(desk: Desk) -> None:

@@ -18,10 +18,12 @@ from lockstep.chains.evm.addresses import keccak256
 from lockstep.chains.evm.artifacts import Artifact, artifact_names, load_artifact
 from lockstep.chains.evm.decoding import decode_values, split_types
 from lockstep.chains.evm.errors import MalformedCalldata
+from lockstep.chains.evm.outcomes import printable
 from lockstep.chains.evm.types import Hash32
 from lockstep.chains.evm.wire import Log
 
 Abi = Sequence[Mapping[str, Any]]
+MAX_REASON = 500
 
 _PANICS = {
     0x01: "assertion failed",
@@ -84,7 +86,13 @@ def decode_revert(data: bytes, contract: Contract | None = None) -> str:
 
     Args:
         contract: whose custom errors are meant; None: any of the contracts that we ship, which know those of ERC-20.
+    Returns:
+        Printable text of at most `MAX_REASON` characters before its escapes: the words are the contract's.
     """
+    return printable(_reason(data, contract)[:MAX_REASON])
+
+
+def _reason(data: bytes, contract: Contract | None) -> str:
     if not data:
         return "reverted without a reason"
     try:

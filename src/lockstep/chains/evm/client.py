@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from lockstep.chains.evm.abi import decode_revert
 from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.errors import CallReverted, NodeError, NodeUnavailable, WrongChain
-from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send, is_busy, revert_data
+from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send, is_busy, printable, revert_data
 from lockstep.chains.evm.types import Address, BlockRef, Hash32
 from lockstep.chains.evm.wire import (
     FeeHistory,
@@ -388,7 +388,8 @@ def _match(content: Any, count: int) -> list[Any | RpcFault]:
         if error is None:
             answers[number] = entry.get("result")
         else:
-            answers[number] = RpcFault(int(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+            message = printable(str(error.get("message", "")))  # repeats what a contract said
+            answers[number] = RpcFault(int(error.get("code", 0)), message, error.get("data"))
     if len(seen) != count:
         raise ValueError("an answer is missing")
     return answers

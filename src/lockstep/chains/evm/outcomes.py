@@ -88,6 +88,14 @@ def revert_data(code: int, message: str, data: object) -> bytes | None:
     return bytes.fromhex(found.group(0)[2:]) if found else b""
 
 
+def printable(text: str) -> str:
+    """Text of a node or a contract with escapes for what no column stores or no eye sees: NUL, controls, surrogates.
+
+    A contract chooses the words with which it refuses, and whoever stores them as they are fails at its will.
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def is_busy(message: str) -> bool:
     """Whether another node, or the same one later, may answer what this error refused."""
     return any(part in message.lower() for part in _BUSY_TEXTS)

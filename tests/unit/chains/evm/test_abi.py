@@ -179,6 +179,11 @@ def test_decode_revert__message_panic_and_custom_error__in_words() -> None:
     assert decode_revert(custom).startswith("reverted with 0x")
 
 
+def test_decode_revert__words_that_no_column_takes__are_escaped_and_cut() -> None:
+    words = bytes.fromhex("08c379a0") + abi_encode(["string"], ["\x00\u202e\n" + "é" * 10_000])
+    assert decode_revert(words) == "\\x00\\u202e\\n" + "é" * 497
+
+
 def test_decode_revert__custom_error_of_erc20_without_its_contract__is_named() -> None:
     values = abi_encode(["address", "uint256", "uint256"], [MAKER, 0, 5])
     data = function_selector("ERC20InsufficientBalance(address,uint256,uint256)") + values
