@@ -334,7 +334,9 @@ class EvmClient:
             _requests.labels(self.chain, "failed").inc()
             raise _TryNext(type(error).__name__) from error
         _requests.labels(self.chain, "answered").inc()
-        if len(self.config.rpc_urls) > 1 and any(isinstance(a, RpcFault) and is_busy(a.message) for a in answers):
+        if len(self.config.rpc_urls) > 1 and any(
+            isinstance(a, RpcFault) and is_busy(a.code, a.message) for a in answers
+        ):
             raise _TryNext("the node is busy or behind")
         return answers
 

@@ -96,6 +96,13 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
-def is_busy(message: str) -> bool:
-    """Whether another node, or the same one later, may answer what this error refused."""
-    return any(part in message.lower() for part in _BUSY_TEXTS)
+def is_busy(code: int, message: str) -> bool:
+    """Whether another node, or the same one later, may answer what this error refused.
+
+    What is said about an execution or about a transaction is an answer, whatever words stand in it: a contract that
+    refuses with "timeout" must not look like a node that is away, or it takes its whole batch along.
+    """
+    text = message.lower()
+    if code == 3 or any(part in text for part in _REVERT_TEXTS) or classify_send(message) is not SendOutcome.UNKNOWN:
+        return False
+    return code == 429 or any(part in text for part in _BUSY_TEXTS)

@@ -24,9 +24,11 @@ from lockstep.chains.evm import (
     UnknownChain,
     UnsignedTransaction,
     WrongChain,
+    abi_encode,
     classify_send,
     transaction_hash,
 )
+from lockstep.chains.evm.outcomes import is_busy
 
 TOKEN = Contract.load("DemoToken")
 pytestmark = pytest.mark.chain
@@ -151,6 +153,45 @@ async def test_send__outcomes__classified(client: EvmClient) -> None:
 )
 def test_classify_send__texts_of_nodes__outcome(text: str, outcome: SendOutcome) -> None:
     assert classify_send(text) is outcome
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "is_so"),
+    [
+        (-32005, "request rate limit exceeded", True),
+        (-32000, "header not found", True),
+        (429, "slow down", True),
+        (-32000, "429 Too Many Requests", True),
+        (-32000, "execution aborted (timeout = 5s)", True),
+        (-32000, "txpool is full", True),
+        (3, "execution reverted: request timeout", False),
+        (-32000, "execution reverted: rate limit", False),
+        (-32000, "insufficient funds for gas * price + value: balance 4290, tx cost 14290", False),
+        (-32000, "max fee per gas less than block base fee: maxFeePerGas: 1429, baseFee: 2429", False),
+        (-32000, "nonce too low: next nonce 430, tx nonce 429", False),
+    ],
+)
+def test_is_busy__words_of_a_contract_or_about_a_transaction__say_nothing_of_the_node(
+    code: int, text: str, is_so: bool
+) -> None:
+    assert is_busy(code, text) is is_so
+
+
+async def test_failover__a_contract_refuses_with_the_words_of_a_busy_node__is_a_revert(anvil: Anvil) -> None:
+    client = EvmClient(config(anvil, rpc_urls=[anvil.url, anvil.url.replace("127.0.0.1", "localhost")]))
+    data = bytes.fromhex("08c379a0") + abi_encode(["string"], ["timeout"])
+    code = bytes.fromhex(f"60{len(data):02x}80600b6000396000fd") + data
+    answers = await client.batch(
+        [
+            ("eth_chainId", []),
+            ("eth_estimateGas", [{"from": address(0), "data": "0x" + code.hex()}]),
+        ]
+    )
+    await client.close()
+    assert isinstance(answers[1], RpcFault)
+    error = answers[1].error()
+    assert isinstance(error, CallReverted)
+    assert error.reason == "timeout"
 
 
 async def test_batch__fault_of_one_call__stays_in_its_place(client: EvmClient) -> None:
