@@ -121,6 +121,15 @@ async def test_revert__with_a_reason_that_no_column_takes__holds_up_nobody(desk:
     assert len(reason) < 1_000
 
 
+@pytest.mark.parametrize("gas_limit", [4_100_000, None])
+async def test_batch__larger_than_a_node_reads_at_once__holds_up_nobody(desk: Desk, gas_limit: int | None) -> None:
+    large = [await desk.submit(data=b"\x01" * 100_000, gas_limit=gas_limit, value=0) for _ in range(12)]
+    good = await desk.submit(index=1)
+
+    await desk.run_until(good.id, State.MINED, State.FINAL)
+    await desk.run_until(large[-1].id, State.MINED, State.FINAL)
+
+
 async def _deploy_reverting(desk: Desk, reason: str) -> str:
     """A contract that refuses every call with these words."""
     data = bytes.fromhex("08c379a0") + abi_encode(["string"], [reason])

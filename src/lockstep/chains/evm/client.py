@@ -7,7 +7,7 @@ beyond which node answered last.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 _requests = Counter("lockstep_node_requests", "HTTP requests to nodes by outcome", ["chain", "outcome"])
 
 Call = tuple[str, Sequence[Any]]
+MAX_BATCH_BYTES = 1 << 20
+"""Of the parameters of one HTTP request; common nodes read 2 to 5 MiB, and refuse what is larger as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ class EvmClient:
         return answer
 
     async def batch(self, calls: Sequence[Call]) -> list[Any | RpcFault]:
-        """Many calls in one HTTP request per `batch_size`; answers in the order of the calls, faults in their place.
+        """Many calls in few HTTP requests, each within `batch_size` and `MAX_BATCH_BYTES`; answers in the order of the
+        calls, faults in their place.
 
         The calls do not share a block unless each of them names one.
 
@@ -101,9 +104,8 @@ class EvmClient:
             WrongChain: a node that serves another chain.
         """
         answers: list[Any | RpcFault] = []
-        size = self.config.batch_size
-        for start in range(0, len(calls), size):
-            answers.extend(await self._post(calls[start : start + size]))
+        for part in _parts(calls, self.config.batch_size):
+            answers.extend(await self._post(part))
         return answers
 
     async def check_chain_id(self) -> None:
@@ -372,6 +374,19 @@ def _call_object(to: Address | None, data: bytes, sender: Address | None, value:
     if value:
         members["value"] = to_hex(value)
     return members
+
+
+def _parts(calls: Sequence[Call], most: int) -> Iterator[Sequence[Call]]:
+    """The calls in the pieces in which they are asked."""
+    start = size = 0
+    for number, (_, params) in enumerate(calls):
+        length = len(json.dumps(params))
+        if number > start and (number - start == most or size + length > MAX_BATCH_BYTES):
+            yield calls[start:number]
+            start, size = number, 0
+        size += length
+    if calls:
+        yield calls[start:]
 
 
 def _match(content: Any, count: int) -> list[Any | RpcFault]:
