@@ -42,7 +42,7 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 _HEX_NUMBER = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})")
 _HEX_BYTES = re.compile(r"0x([0-9a-fA-F]{2})*")
 _DIGEST = re.compile(r"0x[0-9a-f]{64}")
-_BITS = {"chain_id": 64, "nonce": 64, "gas_limit": 64}
+_BITS = {"chain_id": 64, "nonce": 64, "gas_limit": 63}  # a bigint in the engine's rows
 _FEES = ("max_fee_per_gas", "max_priority_fee_per_gas")
 _LATER = {"authorization_list": "EIP-7702 authorizations", "access_list": "access lists", "sponsor": "sponsorship"}
 

@@ -111,6 +111,11 @@ def test_parse_rpc__several_faults__are_reported_together() -> None:
     assert set(paths(wrong)) == {f"params.transaction.{name}" for name in ("to", "value", "data", "gas_limit", "nonce")}
 
 
+def test_parse_rpc__gas_limit__is_one_that_a_row_can_hold() -> None:
+    assert isinstance(parse_rpc(send(to=SHOP, gas_limit=str(2**63 - 1))), SendTransaction)
+    assert paths(send(to=SHOP, gas_limit=str(2**63))) == ["params.transaction.gas_limit"]
+
+
 def test_parse_rpc__chain__must_be_given_once_and_agree() -> None:
     assert paths({"method": "eth_sendTransaction", "params": {"transaction": {"to": SHOP}}}) == ["caip2"]
     assert paths(body("eth_sendTransaction", {"to": SHOP}, caip2="cardano:1")) == ["caip2"]
