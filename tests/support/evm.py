@@ -16,6 +16,7 @@ from lockstep.chains.evm import (
     EvmClient,
     Receipt,
     UnsignedTransaction,
+    abi_encode,
     encode_signed,
     transaction_hash,
 )
@@ -82,6 +83,15 @@ async def send(
         while (receipt := (await client.receipts([transaction_hash(raw)]))[0]) is None:
             await asyncio.sleep(0.005)
     return receipt
+
+
+def code_that_reverts(reason: str, loops_above: int = 2**32 - 1) -> bytes:
+    """Init code that reverts with a reason, or runs until its gas is used up when it gets more gas than that."""
+    data = bytes.fromhex("08c379a0") + abi_encode(["string"], [reason])
+    size = len(data).to_bytes(2, "big").hex()
+    gas_check = f"63{loops_above:08x}5a11601857"
+    copy_and_revert = f"61{size}601c600039" + f"61{size}6000fd"
+    return bytes.fromhex(gas_check + copy_and_revert + "5b601856") + data
 
 
 async def deploy(client: EvmClient, name: str, args: list[object]) -> Address:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from tests.support.evm import address, config, deploy, send
+from tests.support.evm import address, code_that_reverts, config, deploy, send
 from tests.support.transactions import APP, WALLET, Desk
 
 from lockstep.app.devnet.anvil import Anvil
@@ -94,6 +94,22 @@ async def test_revert__mined__reverted_final_with_the_reason_decoded(desk: Desk)
     assert final.succeeded is False
     assert final.revert_reason
     assert final.reason == final.revert_reason
+
+
+async def test_revert__replay_that_would_run_for_long__costs_no_more_than_the_transaction(desk: Desk) -> None:
+    sent = await desk.submit(to=None, value=0, data=code_that_reverts("no", loops_above=1_000_000), gas_limit=900_000)
+    assert (await desk.run_until(sent.id, State.MINED)).revert_reason == "no"
+
+
+async def test_revert__replay_that_no_node_answers__mined_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> bytes:
+        raise NodeUnavailable
+
+    monkeypatch.setattr(desk.client, "eth_call", away)
+    sent = await desk.submit(to=None, value=0, data=code_that_reverts("no"), gas_limit=900_000)
+    assert "not available" in ((await desk.run_until(sent.id, State.MINED)).revert_reason or "")
 
 
 async def test_estimate__no_gas_given__estimated_or_dropped_with_the_reason(desk: Desk) -> None:

@@ -171,14 +171,23 @@ class EvmClient:
     # --- reads at a block ---------------------------------------------------------------------------------------------
 
     async def eth_call(
-        self, to: Address | None, data: bytes, block: BlockRef, *, sender: Address | None = None, value: int = 0
+        self,
+        to: Address | None,
+        data: bytes,
+        block: BlockRef,
+        *,
+        sender: Address | None = None,
+        value: int = 0,
+        gas: int | None = None,
     ) -> bytes:
         """Result of a call at a block.
 
+        Args:
+            gas: the most that it may use; None: what the node allows.
         Raises:
             CallReverted: with the decoded reason. NodeError: the block is gone or not there yet.
         """
-        raw = await self.call("eth_call", [_call_object(to, data, sender, value), block_param(block)])
+        raw = await self.call("eth_call", [_call_object(to, data, sender, value, gas), block_param(block)])
         return to_bytes(raw)
 
     async def calls(self, calls: Sequence[tuple[Address, bytes]], block: BlockRef) -> list[bytes | CallReverted]:
@@ -365,7 +374,9 @@ def _by_number(block: int | str) -> tuple[str, str]:
     return "eth_getBlockByNumber", block if isinstance(block, str) else to_hex(block)
 
 
-def _call_object(to: Address | None, data: bytes, sender: Address | None, value: int) -> dict[str, str]:
+def _call_object(
+    to: Address | None, data: bytes, sender: Address | None, value: int, gas: int | None = None
+) -> dict[str, str]:
     members = {"data": to_hex(data)}
     if to is not None:
         members["to"] = to
@@ -373,6 +384,8 @@ def _call_object(to: Address | None, data: bytes, sender: Address | None, value:
         members["from"] = sender
     if value:
         members["value"] = to_hex(value)
+    if gas is not None:
+        members["gas"] = to_hex(gas)
     return members
 
 

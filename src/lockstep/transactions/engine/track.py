@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from lockstep.chains.evm import Address, BlockRef, CallReverted, Hash32, NodeError, Receipt
+from lockstep.chains.evm import Address, BlockRef, CallReverted, Hash32, NodeError, NodeUnavailable, Receipt
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
@@ -143,10 +143,11 @@ async def _revert_reason(lane: Lane, t: Transaction, receipt: Receipt) -> str:
         return "out of gas"
     try:
         parent = await lane.client.block(receipt.block_number - 1)
-        await lane.client.eth_call(t.to, t.data, parent, sender=t.sender, value=t.value)
+        # With its own gas: what a caller did not pay for must not keep the node busy.
+        await lane.client.eth_call(t.to, t.data, parent, sender=t.sender, value=t.value, gas=t.gas_limit)
     except CallReverted as error:
         return error.reason
-    except NodeError:
+    except (NodeError, NodeUnavailable):  # a reason is not worth the tracking of everybody else
         return "reverted; the state before its block is not available any more"
     return "reverted; a replay on the state before its block succeeds"
 
