@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -155,6 +156,26 @@ async def _deploy_reverting(desk: Desk, reason: str) -> str:
     return (
         await send(desk.client, None, bytes.fromhex(f"62{size}80600d6000396000f3") + code, index=9)
     ).contract_address or ""
+
+
+async def test_estimate__one_that_the_node_does_not_finish__waits_and_holds_up_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = code_that_reverts("endless")
+    ask = desk.client.batch
+
+    async def batch(calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        if any(method == "eth_estimateGas" and params[0]["data"] == "0x" + endless.hex() for method, params in calls):
+            raise NodeUnavailable("no node answered in time")
+        return await ask(calls)
+
+    monkeypatch.setattr(desk.client, "batch", batch)
+    slow = await desk.submit(to=None, value=0, data=endless, gas_limit=None, index=1)
+    with pytest.raises(NodeUnavailable):  # alone, it looks like a node that is away
+        await desk.engine.step()
+    good = await desk.submit(gas_limit=None)
+    assert (await desk.run_until(good.id, State.MINED)).succeeded
+    assert "in time" in ((await desk.get(slow.id)).reason or "")
 
 
 async def test_balance_too_low__stays_queued_with_reason_and_holds_up_nobody(desk: Desk) -> None:

@@ -6,9 +6,11 @@ themselves. What cannot go now (fee above its ceiling, balance too low) stays qu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from lockstep.chains.evm import (
     Address,
@@ -16,6 +18,7 @@ from lockstep.chains.evm import (
     FeeHistory,
     Header,
     MalformedTransaction,
+    NodeUnavailable,
     RpcFault,
 )
 from lockstep.kit import crash
@@ -230,13 +233,38 @@ async def _estimate(lane: Lane, transactions: list[Transaction]) -> dict[str, in
         call = {"from": t.sender, "data": "0x" + t.data.hex(), "value": hex(t.value)}
         calls.append(("eth_estimateGas", [call if t.to is None else {**call, "to": t.to}]))
     found: dict[str, int | str] = {}
-    for t, answer in zip(transactions, await lane.client.batch(calls) if calls else [], strict=True):
-        if not isinstance(answer, RpcFault):
+    for t, answer in zip(transactions, await _ask(lane, calls) if calls else [], strict=True):
+        if answer is None:
+            found[t.id] = "the node does not find out in time how much gas it takes"
+        elif not isinstance(answer, RpcFault):
             found[t.id] = with_headroom(int(answer, 16))
-            continue
-        error = answer.error()
-        found[t.id] = error.reason if isinstance(error, CallReverted) else answer.message[:200]
+        else:
+            error = answer.error()
+            found[t.id] = error.reason if isinstance(error, CallReverted) else answer.message[:200]
     return found
+
+
+async def _ask(lane: Lane, calls: list[tuple[str, list[Any]]]) -> list[Any]:
+    """The answers to all calls. When they do not come in time, each is asked alone and slow ones stay None: one that runs
+    for ever must not keep the others of its batch from being answered.
+
+    Raises:
+        NodeUnavailable: none is answered.
+    """
+
+    async def alone(call: tuple[str, list[Any]]) -> Any:
+        try:
+            return (await lane.client.batch([call]))[0]
+        except NodeUnavailable:
+            return None
+
+    try:
+        return await lane.client.batch(calls)
+    except NodeUnavailable:
+        answers = await asyncio.gather(*(alone(call) for call in calls)) if len(calls) > 1 else [None]
+        if all(answer is None for answer in answers):
+            raise
+        return answers
 
 
 def _ceiling(lane: Lane, t: Transaction) -> int:
