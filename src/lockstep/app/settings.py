@@ -11,14 +11,33 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from limits import parse_many
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from lockstep.assets import Token, erc20_asset
 from lockstep.chains.evm import Address, BadAddress, ChainConfig, UnknownChain, parse_address, parse_chain
+
+T = TypeVar("T")
 
 PREFIX = "LOCKSTEP_"
 
@@ -68,9 +87,19 @@ def _check_chain(text: str) -> str:
     return text
 
 
+def _check_rate(text: str) -> str:
+    try:
+        parse_many(text)
+    except ValueError:
+        raise ValueError('expected a rate, for example "100/second" or "50/second;1000/minute"') from None
+    return text
+
+
 EvmAddress = Annotated[str, AfterValidator(_check_address)]
 """A contract's address; a wrong checksum is refused, lower case is kept."""
 ChainName = Annotated[str, AfterValidator(_check_chain)]
+Rate = Annotated[str, AfterValidator(_check_rate)]
+"""Requests per time, in the notation of `RateLimits`."""
 FileableSecret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable), Field(min_length=1)]
 Json = (NoDecode, BeforeValidator(_read_json))
 """A value that is written as JSON, with a fault of its own instead of one that hides all others."""
@@ -113,11 +142,11 @@ class HttpSettings(Section):
 class RateLimits(Section):
     """Requests per caller, in the notation "100/second" or "1000/minute"; several are joined by ";"."""
 
-    per_address: str = "50/second;1000/minute"
+    per_address: Rate = "50/second;1000/minute"
     """Callers without valid credentials, by network address."""
-    per_app: str = "2000/second"
+    per_app: Rate = "2000/second"
     """Callers of an app, all together."""
-    per_user: str = "100/second"
+    per_user: Rate = "100/second"
     """One user, session signer or wallet login."""
     storage_url: SecretStr | None = None
     """Redis or Valkey, where several processes share the counts; without it each one counts for itself."""
@@ -201,6 +230,11 @@ class ChainSettings(Section):
     """Least safety deposit of an order on this chain: a multiple of the gas of the public duties."""
     tokens: tuple[TokenSettings, ...] = ()
     """Each with `address`, `symbol`, `decimals`, `name`: previews show amounts of these in words."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self.config()
+        return self
 
     def config(self) -> ChainConfig:
         """The form in which the chain client wants it."""
@@ -318,6 +352,16 @@ class _Files(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
+class _Environment(EnvSettingsSource):
+    """The variables. A group that is given as a whole and is not JSON is one fault among others."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value  # the group refuses it
+
+
 class CommonSettings(BaseSettings):
     """What every role knows."""
 
@@ -346,11 +390,11 @@ class CommonSettings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - inherited signature
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - inherited signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - inherited signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Files(settings_cls), env_settings
+        return init_settings, _Files(settings_cls), _Environment(settings_cls)
 
 
 class Settings(CommonSettings):
@@ -375,30 +419,53 @@ class Settings(CommonSettings):
     acknowledge_unaudited_contracts: bool = False
     """Our contracts have had no outside audit; without this they are refused on chains with real money."""
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        names = [chain.chain for chain in self.chains]
-        faults = [f"{name} is configured twice in chains" for name in sorted({n for n in names if names.count(n) > 1})]
-        faults += [
-            f"chain_pairs names {chain}, which is not among the chains"
-            for pair in self.chain_pairs
-            for chain in (pair.source, pair.destination)
-            if chain not in names
-        ]
-        live = [c.chain for c in self.chains if parse_chain(c.chain) in LIVE_CHAINS and c.contracts]
-        if live and not self.acknowledge_unaudited_contracts:
-            faults.append(
-                f"our contracts on {', '.join(live)} have had no outside audit;"
-                f" set {PREFIX}ACKNOWLEDGE_UNAUDITED_CONTRACTS=true to use them nevertheless"
+    # What several values say together is judged with one of them, so that it is reported with all other faults.
+
+    @field_validator("http")
+    @classmethod
+    def _is_safe_in_production(cls, http: HttpSettings, info: ValidationInfo) -> HttpSettings:
+        faults = []
+        if info.data.get("profile") == "production":
+            if not http.public_url.startswith("https://"):
+                faults.append("public_url must be https in production")
+            if "*" in http.trusted_hosts or "*" in http.cors_origins:
+                faults.append('trusted_hosts and cors_origins must not be "*" in production')
+        return _without(faults, http)
+
+    @field_validator("chains")
+    @classmethod
+    def _are_different(cls, chains: tuple[ChainSettings, ...]) -> tuple[ChainSettings, ...]:
+        names = [chain.chain for chain in chains]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        return _without([f"{name} is configured twice" for name in twice], chains)
+
+    @field_validator("chain_pairs")
+    @classmethod
+    def _are_known(cls, pairs: tuple[ChainPairSettings, ...], info: ValidationInfo) -> tuple[ChainPairSettings, ...]:
+        if "chains" not in info.data:
+            return pairs
+        known = {chain.chain for chain in info.data["chains"]}
+        named = [chain for pair in pairs for chain in (pair.source, pair.destination)]
+        return _without(
+            [f"names {chain}, which is not among the chains" for chain in named if chain not in known], pairs
+        )
+
+    @field_validator("acknowledge_unaudited_contracts")
+    @classmethod
+    def _is_needed(cls, acknowledged: bool, info: ValidationInfo) -> bool:
+        chains: tuple[ChainSettings, ...] = info.data.get("chains", ())
+        live = [c.chain for c in chains if parse_chain(c.chain) in LIVE_CHAINS and c.contracts]
+        if live and not acknowledged:
+            raise ValueError(
+                f"our contracts on {', '.join(live)} have had no outside audit; set it to true to use them nevertheless"
             )
-        if self.profile == "production":
-            if not self.http.public_url.startswith("https://"):
-                faults.append("http.public_url must be https in production")
-            if "*" in self.http.trusted_hosts or "*" in self.http.cors_origins:
-                faults.append('http.trusted_hosts and http.cors_origins must not be "*" in production')
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
+        return acknowledged
+
+
+def _without(faults: list[str], value: T) -> T:
+    if faults:
+        raise ValueError("; ".join(faults))
+    return value
 
 
 class SignerSettings(CommonSettings):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsError
+from pydantic_settings import BaseSettings
 
 from lockstep.kit.errors import Refuse
 
@@ -32,5 +32,3 @@ def load_settings(cls: type[S], prefix: str, overrides: Mapping[str, Any] | None
             reason = fault["msg"].removeprefix("Value error, ")
             faults.append(f"{prefix}{variable}: {reason}" if variable else reason)
         raise SettingsInvalid("\n".join(faults), faults=faults) from None
-    except SettingsError as error:  # a group that was given as a whole and is not JSON
-        raise SettingsInvalid(str(error), faults=[str(error)]) from None

@@ -72,10 +72,31 @@ def test_settings__many_faults__are_reported_together_by_variable(environ: pytes
         assert any(fault.startswith(f"LOCKSTEP_{variable}: ") for fault in faults), (variable, faults)
 
 
+def test_settings__faults_of_every_kind__none_hides_another(environ: pytest.MonkeyPatch) -> None:
+    """Groups that are no JSON, values that only a library reads, and what several values say together."""
+    live = {**CHAIN, "chain": "eip155:1"}
+    senseless = {**CHAIN, "chain": "eip155:5", "max_fee_per_gas": 1, "min_priority_fee_per_gas": 2}
+    environ.setenv("LOCKSTEP_PROFILE", "production")
+    environ.setenv("LOCKSTEP_LOG_LEVEL", "loud")
+    environ.setenv("LOCKSTEP_POOL", '{"max_size')
+    environ.setenv("LOCKSTEP_SIGNER", "[1")
+    environ.setenv("LOCKSTEP_LIMITS__PER_APP", "often")
+    environ.setenv("LOCKSTEP_CHAINS", json.dumps([live]))
+    faults = {fault.split(":")[0].removeprefix(PREFIX): fault for fault in _faults()}
+    groups = {"LOG_LEVEL", "POOL", "SIGNER", "LIMITS__PER_APP", "HTTP", "ACKNOWLEDGE_UNAUDITED_CONTRACTS"}
+    assert faults.keys() == groups, faults
+    environ.setenv("LOCKSTEP_CHAINS", json.dumps([CHAIN, CHAIN]))
+    assert any("eip155:31337 is configured twice" in fault for fault in _faults())
+    environ.setenv("LOCKSTEP_CHAINS", json.dumps([CHAIN, senseless]))
+    assert any(fault.startswith("LOCKSTEP_CHAINS__1: ") and "make no sense" in fault for fault in _faults())
+
+
 def test_settings__nothing_given__names_every_value_that_is_needed(environ: pytest.MonkeyPatch) -> None:
     for name in COMPLETE:
         environ.delenv(PREFIX + name)
-    assert {fault.split(":")[0].removeprefix(PREFIX) for fault in _faults()} == COMPLETE.keys() - {"PROFILE"}
+    named = {fault.split(":")[0].removeprefix(PREFIX) for fault in _faults()}
+    # Without a profile it is production, where the default address is not safe enough.
+    assert named == (COMPLETE.keys() - {"PROFILE"}) | {"HTTP"}
 
 
 def test_settings__wrong_values__are_never_repeated(environ: pytest.MonkeyPatch) -> None:
