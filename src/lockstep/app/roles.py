@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from lockstep.kit.errors import LockstepError, Stop
 from lockstep.kit.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 Loop = Callable[[asyncio.Event], Awaitable[None]]
+
+
+class AddressInUse(Stop):
+    """The address that a role should listen on cannot be had."""
+
+    code = "address_in_use"
 
 
 async def until_told_to_stop() -> None:
@@ -55,6 +64,9 @@ def run_serve(settings: Settings, workers: int = 1) -> None:
 
     Args:
         workers: processes that share the port; each has a pool of database connections of its own.
+
+    Raises:
+        AddressInUse: nothing was started. DatabaseUnavailable: at the start; later it is waited for.
     """
     import uvicorn
 
@@ -62,9 +74,12 @@ def run_serve(settings: Settings, workers: int = 1) -> None:
 
     configure_logging(settings.log_level, service="serve", log_format=settings.log_format)
     http = settings.http
-    with _shared_figures(workers):
+    _demand(http.host, http.port, "LOCKSTEP_HTTP__PORT")
+    failures: list[LockstepError] = []
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not failures)  # ours is told in our words
+    with _shared_figures(workers), _told(failures):
         uvicorn.run(
-            build_app(settings) if workers == 1 else "lockstep.app.roles:app_of_environment",
+            build_app(settings, failures) if workers == 1 else "lockstep.app.roles:app_of_environment",
             factory=workers > 1,
             workers=workers,
             host=http.host,
@@ -82,6 +97,33 @@ def run_serve(settings: Settings, workers: int = 1) -> None:
             timeout_graceful_shutdown=int(http.shutdown_seconds),
             backlog=2048,
         )
+
+
+def _demand(host: str, port: int, variable: str) -> None:
+    """
+    Raises:
+        AddressInUse: naming the variable that chooses another one.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise AddressInUse(
+                f"{host}:{port} cannot be listened on; stop what uses it or choose another one with {variable}"
+            ) from error
+
+
+@contextmanager
+def _told(failures: list[LockstepError]) -> Iterator[None]:
+    """The server ends by exiting when the application does not start: raise why instead."""
+    try:
+        yield
+    except SystemExit:
+        if failures:
+            raise failures[0] from failures[0].__cause__
+        raise
 
 
 def app_of_environment() -> FastAPI:
@@ -105,8 +147,8 @@ def _shared_figures(workers: int) -> Iterator[None]:
         yield
 
 
-def build_app(settings: Settings) -> FastAPI:
-    """The HTTP application over a container that opens and closes with it."""
+def build_app(settings: Settings, failures: list[LockstepError] | None = None) -> FastAPI:
+    """The HTTP application over a container that opens and closes with it; `failures` is given why it did not open."""
     from lockstep.app.container import Container
     from lockstep.app.web import make_app
 
@@ -114,7 +156,12 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        await container.open()
+        try:
+            await container.open()
+        except LockstepError as error:
+            if failures is not None:
+                failures.append(error)
+            raise
         _spare_the_collector()
         stop = asyncio.Event()
         loops = [asyncio.create_task(_guard(name, loop, stop)) for name, loop in container.serving_loops().items()]
@@ -163,6 +210,7 @@ def run_work(settings: Settings) -> None:
 
     configure_logging(settings.log_level, service="work", log_format=settings.log_format)
     if settings.metrics_port is not None:
+        _demand("127.0.0.1", settings.metrics_port, "LOCKSTEP_METRICS_PORT")
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     uvloop.run(_work(settings))
 

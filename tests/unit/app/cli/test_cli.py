@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,8 @@ import pytest
 
 from lockstep import __version__
 from lockstep.app.cli.main import main
+from lockstep.app.devnet.machine import free_port
+from lockstep.custody import create_key_file
 
 COMMANDS = (
     "serve",
@@ -167,3 +170,46 @@ def test_openapi__printed__every_route_declares_its_refusals() -> None:
                 assert "429" in problems, (method, path)
             if "requestBody" in operation:
                 assert {"400", "413", "415", "422"} <= set(problems), (method, path)
+
+
+# --- what stands in the way of a start --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Settings of `serve` and `work` that hold, though nothing is there."""
+    for name in ("auth", "authorization", "audit"):
+        create_key_file(tmp_path / name)
+    chain = {"chain": "eip155:31337", "name": "One", "rpc_urls": ["http://127.0.0.1:1"]}
+    bounds = {"finality_blocks": 2, "block_seconds": 1, "max_fee_per_gas": 10**11}
+    return {
+        "LOCKSTEP_PROFILE": "development",
+        "LOCKSTEP_DATABASE_URL": "postgresql://service:tulip@127.0.0.1:1/none",
+        "LOCKSTEP_SIGNER__SOCKET_PATH": str(tmp_path / "signer.sock"),
+        "LOCKSTEP_KEYS__AUTH_SHARES_FILE": str(tmp_path / "auth"),
+        "LOCKSTEP_KEYS__AUTHORIZATION_FILE": str(tmp_path / "authorization"),
+        "LOCKSTEP_KEYS__AUDIT_FILE": str(tmp_path / "audit"),
+        "LOCKSTEP_AUDIT__CHECKPOINTS_FILE": str(tmp_path / "checkpoints.jsonl"),
+        "LOCKSTEP_CHAINS": json.dumps([{**chain, **bounds}]),
+    }
+
+
+@pytest.mark.parametrize(("role", "variable"), [("serve", "LOCKSTEP_HTTP__PORT"), ("work", "LOCKSTEP_METRICS_PORT")])
+def test_role__port_taken__says_which_variable_chooses_another(
+    environment: dict[str, str], role: str, variable: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = run(role, **environment, **{variable: str(port)})
+    assert done.returncode == 5, done.stderr
+    assert f"127.0.0.1:{port} cannot be listened on" in done.stderr
+    assert f"choose another one with {variable}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serve__database_not_there__exit_4_and_no_traceback(environment: dict[str, str]) -> None:
+    done = run("serve", **environment, LOCKSTEP_HTTP__PORT=str(free_port()))
+    assert done.returncode == 4, done.stderr
+    assert "database_unavailable" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "tulip" not in done.stderr
