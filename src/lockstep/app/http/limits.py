@@ -76,7 +76,11 @@ class Limiter:
         except ValueError as error:
             raise SettingsInvalid(f'a rate limit cannot be read; expected for example "100/second": {error}') from None
         try:
-            storage = storage_from_string(f"async+{storage_url}" if storage_url else "async+memory://")
+            storage = (
+                storage_from_string(f"async+{storage_url}", implementation="valkey")  # speaks to Redis as well
+                if storage_url
+                else storage_from_string("async+memory://")
+            )
         except ConfigurationError as error:
             raise SettingsInvalid(f"the store of the rate limits cannot be used: {error}") from None
         assert isinstance(storage, Storage)

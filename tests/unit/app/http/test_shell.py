@@ -268,6 +268,14 @@ async def test_limits__faults_of_ours__count_against_nobody() -> None:
             )
 
 
+@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+async def test_limits__shared_store_away__requests_go_on_uncounted(scheme: str) -> None:
+    async with client_of(per_address="1/hour", limits_url=f"{scheme}://127.0.0.1:1") as client:
+        for _ in range(3):
+            assert (await client.get("/v1/nothing")).status_code == 404
+        assert (await client.get("/v1/mine", headers=KNOWN)).status_code == 200
+
+
 def test_limits__unreadable_rule_or_store__settings_fault() -> None:
     with pytest.raises(SettingsInvalid, match="100/second"):
         create_app(
