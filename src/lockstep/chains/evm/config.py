@@ -45,5 +45,9 @@ class ChainConfig:
             raise ValueError(f"{self.chain} does not have the chain id {self.chain_id}")
         if not self.rpc_urls:
             raise ValueError(f"{self.chain} has no node")
-        if self.finality_blocks < 0 or self.max_fee_per_gas < self.min_priority_fee_per_gas or self.batch_size < 1:
-            raise ValueError(f"{self.chain}: finality, fee bounds or batch size make no sense")
+        if self.finality_blocks < 0:
+            raise ValueError(f"{self.chain}: finality_blocks is negative")
+        if self.max_fee_per_gas < self.min_priority_fee_per_gas:
+            raise ValueError(f"{self.chain}: max_fee_per_gas lies below min_priority_fee_per_gas")
+        if self.batch_size < 1:
+            raise ValueError(f"{self.chain}: batch_size is below 1")
