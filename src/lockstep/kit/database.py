@@ -24,7 +24,13 @@ from lockstep.kit.ids import AppId, is_id
 
 Params = Sequence[object] | dict[str, object] | None
 Row = dict[str, Any]
+LEADER_SILENCE = 10
+"""Seconds without a word from a leader after which the database lets another process lead."""
 _PURPOSE = re.compile(r"[a-z][a-z_.-]{0,40}")
+_SILENCE = ("idle_session_timeout", "idle_in_transaction_session_timeout")
+_RESIGN = (
+    "unlisten *; reset idle_session_timeout; reset idle_in_transaction_session_timeout; select pg_advisory_unlock_all()"
+)
 
 
 class DatabaseUnavailable(Retry):
@@ -174,7 +180,9 @@ class Database:
         """Lead a role that one process of the deployment may have at a time, by a session lock of the database.
 
         Yields the connection that holds the lock (usable for LISTEN), or None when another process leads. The lock ends
-        with the block or with the connection, so a killed leader is succeeded as soon as the database notices.
+        with the block or with the connection, so a killed leader is succeeded as soon as the database notices. One
+        that is paused, or whose machine is gone, cannot say so: the database cuts a leader that says nothing on this
+        connection for `LEADER_SILENCE` seconds, so it must be used at least that often.
         """
         async with self.connection() as connection:
             cursor = await connection.execute(
@@ -185,13 +193,13 @@ class Database:
                 yield None
                 return
             try:
+                for timeout in _SILENCE:
+                    await connection.execute("select set_config(%s, %s, false)", (timeout, f"{LEADER_SILENCE}s"))
                 yield connection
             finally:
                 if not connection.closed:
                     try:
-                        await asyncio.shield(
-                            connection.execute("unlisten *; select pg_advisory_unlock_all()", prepare=False)
-                        )
+                        await asyncio.shield(connection.execute(_RESIGN, prepare=False))
                     except (psycopg.Error, asyncio.CancelledError):
                         await connection.close()
 

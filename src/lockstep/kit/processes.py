@@ -289,6 +289,7 @@ class Dispatcher:
     async def _lead(self, connection: psycopg.AsyncConnection[Any], stop: asyncio.Event) -> None:
         swept = self._clock.now()
         while not stop.is_set():
+            await connection.execute("select 1")  # the lock lives and dies with this connection
             if await self.dispatch_once() >= self._batch:
                 continue
             if self._clock.now() - swept > timedelta(seconds=5):

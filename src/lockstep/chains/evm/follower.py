@@ -78,10 +78,9 @@ class Follower:
             try:
                 async with self._database.leadership(f"follower.{self.name}.{self.chain}") as lead:
                     while lead is not None and not stop.is_set():
+                        await lead.execute("select 1")  # the lock lives and dies with this connection
                         if not await self.follow_once():
                             await pause(stop, delay)
-                        if lead.closed or lead.broken:
-                            break
             except (Retry, psycopg.Error) as error:
                 log.warning("follower_waits", follower=self.name, chain=self.chain, reason=type(error).__name__)
             except Stop as error:
