@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +33,7 @@ from lockstep.app.devnet.anvil import Anvil
 from lockstep.app.devnet.devnet import DATABASE, DevnetConfig
 from lockstep.app.devnet.issuer import AUDIENCE
 from lockstep.app.devnet.machine import free_port
+from lockstep.app.roles import openapi_document
 from lockstep.app.stack import Stack, StackConfig
 from lockstep.chains.evm import Address, Contract
 
@@ -167,13 +170,33 @@ class Caller:
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The problem document of an answer, which must be whole and have this status and code."""
+    """The problem document of an answer, which must be whole, have this status and code, and be declared."""
     assert answer.headers["content-type"].startswith("application/problem+json"), answer.text[:2000]
     document: dict[str, Any] = answer.json()
     assert (answer.status_code, document["code"]) == (status, code), answer.text[:2000]
+    assert code in declared_codes(answer.request.method, answer.request.url.path, status), answer.request.url.path
     assert {"type", "title", "status", "detail", "code", "instance", "request_id"} <= document.keys()
     assert document["status"] == status
     return document
+
+
+@cache
+def _routes() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+    """The operations of each path of the schema."""
+    paths: dict[str, dict[str, Any]] = openapi_document()["paths"]
+    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operations) for path, operations in paths.items()]
+
+
+def declared_codes(method: str, path: str, status: int) -> set[str]:
+    """The codes of problems that the schema declares for such an answer; for what is no route, that of saying so."""
+    operations = next((operations for pattern, operations in _routes() if pattern.fullmatch(path)), None)
+    if operations is None:
+        return {"route_not_found"}
+    if method.lower() not in operations:
+        return {"method_not_allowed"}
+    content = operations[method.lower()]["responses"].get(str(status), {}).get("content", {})
+    document = content.get("application/problem+json")
+    return set(document["schema"]["properties"]["code"]["examples"]) if document else set()
 
 
 class App(Caller):
