@@ -12,6 +12,7 @@ EVM := contracts/evm
 PYTHON_READY := .venv/.ready
 NODE_READY := $(EVM)/node_modules/.ready
 WORKERS ?= 2
+AGAIN = echo "make: $(1) could not be installed; check the network and the room on the disk, then run make again" >&2; exit 2
 
 .PHONY: help
 help: ## List the targets
@@ -25,13 +26,13 @@ setup: $(PYTHON_READY) $(NODE_READY) ## Install everything that is missing (the 
 $(PYTHON_READY): pyproject.toml uv.lock
 	@tools/bring-uv $(TOOLS)
 	@echo "· installing Python packages" >&2
-	@uv sync --frozen --quiet
+	@uv sync --frozen --quiet || { $(call AGAIN,the Python packages); }
 	@touch $@
 
 $(NODE_READY): $(EVM)/package.json $(EVM)/package-lock.json | $(PYTHON_READY)
 	@tools/bring-node $(TOOLS)
 	@echo "· installing the contract toolchain (forge, anvil, solc)" >&2
-	@cd $(EVM) && npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
+	@cd $(EVM) && npm ci --ignore-scripts --no-fund --no-audit --loglevel=error || { $(call AGAIN,the contract toolchain); }
 	@touch $@
 
 # --- use -------------------------------------------------------------------------------------------------------------
