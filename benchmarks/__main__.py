@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import sys
 
-NAMES = ("steps", "sign", "stream", "swap", "idle")
+NAMES = ("tenant", "steps", "sign", "stream", "swap", "idle")
 
 
 def main() -> int:
