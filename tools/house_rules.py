@@ -5,6 +5,7 @@ direct-clock        business time comes from the injected clock; only kit/clock.
 foreign-commit      only kit/database.py begins, commits or rolls back
 tenant-query        a query on a tenant's table names app_id, or says in the SQL why it may not: /* all tenants: … */
 secret-in-text      no secret in a log event or in the text of an error
+secret-in-repr      a field that holds a secret is left out of the repr of its class
 secret-import       key material is importable inside custody/execution only
 private-room        other modules import a module by its public surface (`__init__`), never one of its files
 """
@@ -28,6 +29,8 @@ _MONEY = re.compile(
 _CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time"), ("time", "time_ns")}
 _TRANSACTION = re.compile(r"\s*(begin|commit|rollback|start transaction)\b", re.IGNORECASE)
 _SECRET = re.compile(r"(^|_)(secret|password|private_key|mnemonic|seed|share|preimage)$")
+_PLAIN = re.compile(r"\b(str|bytes|Bytes\w*)\b")
+"""Annotations of values that show themselves."""
 _KEY_MATERIAL = (
     "lockstep.custody.execution.keys",
     "lockstep.custody.execution.shamir",
@@ -91,6 +94,7 @@ def _faults(relative: str, node: ast.AST, tables: frozenset[str]) -> Iterator[tu
     if "store" in relative and not relative.startswith("kit/"):
         yield from _tenant_faults(node, tables)
     yield from _secret_faults(node)
+    yield from _repr_faults(node)
     if not relative.startswith("custody/execution/"):
         yield from _import_faults(node)
     yield from _room_faults(relative, node)
@@ -149,6 +153,19 @@ def _secret_faults(node: ast.AST) -> Iterator[tuple[str, str]]:
             name = value.id if isinstance(value, ast.Name) else value.attr if isinstance(value, ast.Attribute) else ""
             if name and _SECRET.search(name):
                 yield "secret-in-text", f"{{{name}}}"
+
+
+def _repr_faults(node: ast.AST) -> Iterator[tuple[str, str]]:
+    if not isinstance(node, ast.ClassDef):
+        return
+    for field in node.body:
+        if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+            continue
+        if not _SECRET.search(field.target.id) or not _PLAIN.search(ast.unparse(field.annotation)):
+            continue
+        options = field.value.keywords if isinstance(field.value, ast.Call) else []
+        if not any(option.arg == "repr" and ast.unparse(option.value) == "False" for option in options):
+            yield "secret-in-repr", f"{node.name}.{field.target.id}"
 
 
 def _import_faults(node: ast.AST) -> Iterator[tuple[str, str]]:

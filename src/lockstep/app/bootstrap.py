@@ -18,7 +18,7 @@ _PUBLIC_DUTIES = (
 )
 
 
-class CoordinatorMade(TypedDict):
+class CoordinatorMade(TypedDict):  # house: secret-in-repr, because a mapping shows all it has
     """What `create_coordinator` made; the secret is shown only here."""
 
     app_id: str

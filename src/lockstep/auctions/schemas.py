@@ -173,7 +173,7 @@ class PostSecret(_In):
     """The secret of a fill, released by the maker's client once both escrows are final."""
 
     fill_index: Literal[0] = 0
-    secret: Bytes32
+    secret: Bytes32 = Field(repr=False)
 
 
 class FillOut(_Out):
@@ -257,7 +257,7 @@ class SecretOut(_Out):
 
     order_hash: str
     fill_index: int
-    secret: str
+    secret: str = Field(repr=False)
 
 
 def from_hex(text: str) -> bytes:

@@ -139,7 +139,7 @@ class NewSessionSignerOut(Strict):
     """A new session signer; its token is shown only here, and null for modules."""
 
     session_signer: SessionSignerOut
-    token: str | None
+    token: str | None = Field(repr=False)
 
 
 class SessionSignersOut(Strict):

@@ -5,7 +5,7 @@ The one place of this module that knows the contracts' ABI. Calls nothing, decid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ class EscrowEvent:
     chain: str
     address: bytes
     kind: EscrowEventKind
-    secret: bytes | None
+    secret: bytes | None = field(repr=False)
     """Shown by a withdrawal; public from then on."""
     block_number: int
     block_hash: bytes

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from eth_account import Account
@@ -38,7 +38,7 @@ class Offer:
 
     order: SwapOrder
     hash: bytes
-    secret: bytes
+    secret: bytes = field(repr=False)
 
     @property
     def name(self) -> str:

@@ -65,14 +65,14 @@ class NewAppOut(Strict):
 
     app: AppOut
     secret_id: str
-    secret: str
+    secret: str = Field(repr=False)
 
 
 class NewSecretOut(Strict):
     """A new secret, shown only here."""
 
     id: str
-    secret: str
+    secret: str = Field(repr=False)
 
 
 class SecretOut(Strict):
@@ -125,6 +125,6 @@ class LoginIn(Strict):
 class LoginOut(Strict):
     """A bearer token, shown only here."""
 
-    token: str
+    token: str = Field(repr=False)
     address: str
     expires_at: str

@@ -7,7 +7,7 @@ the share, combine, sign, recover the address from the signature, wipe. Whatever
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
@@ -50,7 +50,7 @@ class GeneratedKey:
     address: Address
     public_key: bytes
     auth_share: Share
-    recovery_share: bytes
+    recovery_share: bytes = field(repr=False)
 
 
 class SigningCore:
