@@ -82,18 +82,41 @@ async def test_url__wrong_password__is_refused(made: Path) -> None:
 
 
 def _serve_as(uid: int, folder: Path) -> None:
-    os.setgroups([])
+    if os.geteuid() == 0:
+        os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
 
     async def story() -> None:
         for _ in range(2):
             async with Postgres(folder) as server:
-                with psycopg.connect(server.url()) as connection:
-                    connection.execute("select 1")
+                with psycopg.connect(server.url(), autocommit=True) as connection:
+                    connection.execute("create table if not exists kept as select 1 as n")
         assert (folder / "cluster").stat().st_uid == uid
 
     asyncio.run(story())
+
+
+def _serve_after_kill_as(uid: int, folder: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    serves = context.Event()
+
+    async def hold() -> None:
+        await Postgres(folder, ends_with_parent=False).start()
+        serves.set()
+        await asyncio.Event().wait()
+
+    _serve_as(uid, folder)
+    supervisor = context.Process(target=lambda: asyncio.run(hold()))
+    supervisor.start()
+    assert serves.wait(30)
+    assert supervisor.pid is not None
+    for pid in (supervisor.pid, *server_processes(folder / "cluster")):
+        os.kill(pid, signal.SIGKILL)
+    supervisor.join(10)
+    began = time.monotonic()
+    _serve_as(uid, folder)
+    assert time.monotonic() - began <= 10
 
 
 def _run_as(uid: int, target: Callable[[int, Path], None]) -> int | None:
@@ -115,6 +138,12 @@ def _run_as(uid: int, target: Callable[[int, Path], None]) -> int | None:
 @pytest.mark.usefixtures("made")  # has loaded every module that the child needs
 def test_start__as_a_normal_user__needs_no_other_user() -> None:
     assert _run_as(pwd.getpwnam("nobody").pw_uid, _serve_as) == 0
+
+
+@as_root
+@pytest.mark.usefixtures("made")
+def test_start__as_a_normal_user_after_kill_of_everything__serves_within_ten_seconds() -> None:
+    assert _run_as(pwd.getpwnam("nobody").pw_uid, _serve_after_kill_as) == 0
 
 
 def _expect_advice(uid: int, folder: Path) -> None:
