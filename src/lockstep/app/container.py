@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from lockstep.app.http import Probe
+from lockstep.app.migrate import check_schema
 from lockstep.app.settings import IssuerSettings, Settings
 from lockstep.app.stream import Hub, StreamEndpoint, Tailer, run_heartbeat
 from lockstep.app.topics import PRICE_UPDATE, make_topics
@@ -73,8 +74,13 @@ class Container:
         self._processes.register(self.swap_process)
 
     async def open(self) -> None:
-        """Connect to the database; everything else is connected when it is first needed."""
+        """Connect to the database, which must have our schema; everything else is connected when it is first needed.
+
+        Raises:
+            DatabaseUnavailable. SchemaOutdated: it was not migrated.
+        """
         await self.database.open()
+        await check_schema(self.database)
 
     async def close(self) -> None:
         await self.signer.close()

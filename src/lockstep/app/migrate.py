@@ -153,19 +153,21 @@ def migration_fingerprints() -> dict[str, str]:
 
 
 async def check_schema(database: Database) -> None:
-    """Whether the database has the schema of this program; for the start-up gate and the ready probe.
+    """Whether the database has the schema of this program, or a newer one: migrations expand first, so that a program one
+    release older still runs while the others are exchanged.
 
     Raises:
         SchemaOutdated: with the command that helps.
     """
-    newest = known_migrations()[-1].number
+    newest = max(migration_fingerprints())  # by the files' names: the migration tool would be loaded for nothing
     async with database.system("schema") as uow:
         table = await uow.get("select to_regclass(%s) is not null as present", (VERSIONS,))
         row = await uow.find("select version_num from schema_versions") if table["present"] else None
-    stands_at = row["version_num"] if row is not None else "nothing"
-    if stands_at != newest:
+    stands_at = row["version_num"] if row is not None else None
+    if stands_at is None or stands_at < newest:
         raise SchemaOutdated(
-            f"The database stands at migration {stands_at}, this program needs {newest}; run: lockstep migrate"
+            f"The database stands at migration {stands_at or 'nothing'}, this program needs {newest};"
+            " run: lockstep migrate"
         )
 
 

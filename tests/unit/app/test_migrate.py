@@ -169,6 +169,12 @@ async def test_check_schema__database_is_behind__names_the_command(database: Dat
         await check_schema(database)
 
 
+async def test_check_schema__database_is_ahead__an_older_program_still_runs(database: Database, owner_dsn: str) -> None:
+    with psycopg.connect(owner_dsn) as owner:
+        owner.execute("update schema_versions set version_num = '9999'")
+    await check_schema(database)
+
+
 def test_pending_migrations__database_is_ahead__asks_for_the_newer_program(owner_dsn: str) -> None:
     with psycopg.connect(owner_dsn) as owner:
         owner.execute("update schema_versions set version_num = '9999'")
