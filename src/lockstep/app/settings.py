@@ -41,8 +41,10 @@ T = TypeVar("T")
 
 PREFIX = "LOCKSTEP_"
 
-LIVE_CHAINS = frozenset({1, 10, 56, 100, 137, 324, 8453, 42161, 59144})
-"""Chain ids on which real money moves."""
+TEST_CHAINS = frozenset(
+    {31337, 31338, 1337, 11155111, 17000, 560048, 80002, 421614, 11155420, 84532, 300, 59141, 10200, 97}
+)
+"""Ids of local chains and of public test networks. On every other chain real money may move."""
 
 
 class _Unreadable:
@@ -434,10 +436,17 @@ class Settings(CommonSettings):
 
     @field_validator("chains")
     @classmethod
-    def _are_different(cls, chains: tuple[ChainSettings, ...]) -> tuple[ChainSettings, ...]:
+    def _make_sense_together(cls, chains: tuple[ChainSettings, ...], info: ValidationInfo) -> tuple[ChainSettings, ...]:
         names = [chain.chain for chain in chains]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        return _without([f"{name} is configured twice" for name in twice], chains)
+        faults = [f"{name} is configured twice" for name in sorted({name for name in names if names.count(name) > 1})]
+        if info.data.get("profile") == "production":
+            # Without a deposit nobody has a reason to perform a public duty, and abandoned swaps cost their taker nothing.
+            faults += [
+                f"{chain.chain}: minimum_deposit_wei must be above 0 in production"
+                for chain in chains
+                if "EscrowFactory" in chain.contracts and chain.minimum_deposit_wei == 0
+            ]
+        return _without(faults, chains)
 
     @field_validator("chain_pairs")
     @classmethod
@@ -454,7 +463,7 @@ class Settings(CommonSettings):
     @classmethod
     def _is_needed(cls, acknowledged: bool, info: ValidationInfo) -> bool:
         chains: tuple[ChainSettings, ...] = info.data.get("chains", ())
-        live = [c.chain for c in chains if parse_chain(c.chain) in LIVE_CHAINS and c.contracts]
+        live = [c.chain for c in chains if parse_chain(c.chain) not in TEST_CHAINS and c.contracts]
         if live and not acknowledged:
             raise ValueError(
                 f"our contracts on {', '.join(live)} have had no outside audit; set it to true to use them nevertheless"

@@ -14,6 +14,7 @@ CHAIN = {
     "chain": "eip155:31337",
     "name": "One",
     "rpc_urls": ["http://127.0.0.1:8545/secret-node-key"],
+    "minimum_deposit_wei": 1,
     "finality_blocks": 2,
     "block_seconds": 1,
     "max_fee_per_gas": 10**11,
@@ -130,11 +131,24 @@ def test_settings__production_without_https__is_refused(environ: pytest.MonkeyPa
     assert 'must not be "*"' in fault
 
 
-def test_settings__contracts_on_a_chain_with_real_money__want_an_acknowledgement(environ: pytest.MonkeyPatch) -> None:
-    environ.setenv("LOCKSTEP_CHAINS", json.dumps([{**CHAIN, "chain": "eip155:1"}]))
+def test_settings__production_without_a_safety_deposit__is_refused(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("LOCKSTEP_PROFILE", "production")
+    environ.setenv("LOCKSTEP_HTTP__PUBLIC_URL", "https://lockstep.example")
+    factory = {"EscrowFactory": "0x" + "11" * 20}
+    environ.setenv("LOCKSTEP_CHAINS", json.dumps([{**CHAIN, "contracts": factory, "minimum_deposit_wei": 0}]))
+    assert any("minimum_deposit_wei must be above 0" in fault for fault in _faults())
+    environ.setenv("LOCKSTEP_CHAINS", json.dumps([{**CHAIN, "contracts": factory, "minimum_deposit_wei": 1}]))
+    assert load_settings(Settings, PREFIX).chains[0].minimum_deposit_wei == 1
+
+
+@pytest.mark.parametrize("chain", ["eip155:1", "eip155:424242"])
+def test_settings__contracts_on_a_chain_with_real_money__want_an_acknowledgement(
+    environ: pytest.MonkeyPatch, chain: str
+) -> None:
+    environ.setenv("LOCKSTEP_CHAINS", json.dumps([{**CHAIN, "chain": chain}]))
     assert "no outside audit" in _faults()[0]
     environ.setenv("LOCKSTEP_ACKNOWLEDGE_UNAUDITED_CONTRACTS", "true")
-    assert load_settings(Settings, PREFIX).chains[0].config().chain_id == 1
+    assert load_settings(Settings, PREFIX).chains[0].chain == chain
 
 
 def test_settings__pair_of_an_unknown_chain__is_refused(environ: pytest.MonkeyPatch) -> None:
