@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from dataclasses import dataclass, field
+from typing import Any
 
 from lockstep.chains.evm import Contract, parse_chain
 from lockstep.client import AdminCredentials, AppCredentials, AsyncClient
@@ -18,11 +19,12 @@ _PUBLIC_DUTIES = (
 )
 
 
-class CoordinatorMade(TypedDict):  # house: secret-in-repr, because a mapping shows all it has
-    """What `create_coordinator` made; the secret is shown only here."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinatorMade:
+    """What `create_coordinator` made; the secret is given out only here."""
 
     app_id: str
-    secret: str
+    secret: str = field(repr=False)
     wallet_id: str
     address: str
     policy_id: str

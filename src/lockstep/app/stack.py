@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -206,12 +206,12 @@ class Stack:
         if not self._coordinator_file.exists():
             factories = {each.chain: each.factory for each in self.devnet.deployments}
             made = await create_coordinator(self.url, self.admin_credential, factories)
-            write_private(self._coordinator_file, json.dumps(made) + "\n")
+            write_private(self._coordinator_file, json.dumps(asdict(made)) + "\n")
             for chain in self.devnet.chains:
-                await self.devnet.fund(chain.chain, parse_address(made["address"]), _COORDINATOR_FUNDS)
-        made = json.loads(self._coordinator_file.read_text())
-        self._extra["LOCKSTEP_COORDINATOR__APP_ID"] = made["app_id"]
-        self._extra["LOCKSTEP_COORDINATOR__WALLET_ID"] = made["wallet_id"]
+                await self.devnet.fund(chain.chain, parse_address(made.address), _COORDINATOR_FUNDS)
+        known = json.loads(self._coordinator_file.read_text())
+        self._extra["LOCKSTEP_COORDINATOR__APP_ID"] = known["app_id"]
+        self._extra["LOCKSTEP_COORDINATOR__WALLET_ID"] = known["wallet_id"]
 
     # --- supervision --------------------------------------------------------------------------------------------------
 
