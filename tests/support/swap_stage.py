@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lockstep.app.devnet.anvil import Anvil
@@ -25,7 +25,7 @@ from lockstep.chains.evm import (
     keccak256,
 )
 from lockstep.custody import Principal, Wallet
-from lockstep.kit.clock import SystemClock
+from lockstep.kit.clock import ManualClock, SystemClock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import Forbidden
 from lockstep.kit.ids import AppId, UserId, WalletId, new_id
@@ -156,6 +156,8 @@ class Stage:
     app_id: AppId
     narrow_sessions: set[str] = field(default_factory=set)
     """Ids of session signers that may send nothing themselves."""
+    host: ManualClock = field(default_factory=lambda: ManualClock(SystemClock().now()))
+    """What swaps take for the host's clock: it moves with the chains, however slow the machine is."""
 
     @classmethod
     async def build(cls, database: Database, pair: tuple[Anvil, Anvil]) -> Stage:
@@ -203,7 +205,7 @@ class Stage:
         self.engine = Engine(self)
         self.book = Book(clock)
         profiles = Profiles({(self.source.chain, self.destination.chain): PROFILE})
-        reader = SwapReader(self.database, self.chains, self.book, self.engine, profiles, clock, 100)
+        reader = SwapReader(self.database, self.chains, self.book, self.engine, profiles, self.host, 100)
         self.swaps = SwapService(self.database, clock, profiles, self.book, reader)
         self.auctions = AuctionService(
             self.database,
@@ -257,6 +259,7 @@ class Stage:
         return sent
 
     async def pass_time(self, seconds: int = 1, blocks: int = 1) -> None:
+        self.host.advance(timedelta(seconds=seconds))
         for node in self.nodes.values():
             await node.call("evm_increaseTime", seconds)
             for _ in range(blocks):
