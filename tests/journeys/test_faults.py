@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -215,3 +216,22 @@ def test_worker_and_api__killed_in_the_middle__are_back_and_nothing_is_doubled(r
     rough.wait_ready()
     check_all_once(rough, app, wallet, sent, FIRST)
     assert rough.balance(friend) == 30
+
+
+def test_doctor__a_node_away__names_it_and_ends_with_five(rough: Deployment) -> None:
+    def doctor() -> tuple[int, dict[str, str]]:
+        done = rough.command("doctor", "--json")
+        findings = json.loads(done.stdout)
+        return done.returncode, {f"{each['group']} {each['what']}": each["verdict"] for each in findings}
+
+    status, verdicts = doctor()
+    assert (status, "fail" in verdicts.values()) == (0, False), verdicts
+    node = rough.chain(SECOND)
+    rough.run(node.stop())
+    try:
+        status, verdicts = doctor()
+    finally:
+        rough.run(node.start())
+    assert status == 5
+    assert [what for what, verdict in verdicts.items() if verdict == "fail"] == [f"chains {SECOND}"]
+    rough.wait_ready()
