@@ -216,6 +216,8 @@ class ChainSettings(Section):
     """What people are shown."""
     rpc_urls: tuple[SecretStr, ...] = Field(min_length=1)
     """Nodes, the preferred one first; secret, because many carry a key."""
+    read_quorum: int = Field(1, ge=1)
+    """How many of the nodes must agree where money depends on it: states of escrows, blocks that count as final."""
     finality_blocks: int = Field(ge=0)
     """How deep a block must lie to be final."""
     block_seconds: float = Field(gt=0)
@@ -245,6 +247,7 @@ class ChainSettings(Section):
             chain_id=parse_chain(self.chain),
             name=self.name,
             rpc_urls=tuple(url.get_secret_value() for url in self.rpc_urls),
+            read_quorum=self.read_quorum,
             finality_blocks=self.finality_blocks,
             block_seconds=self.block_seconds,
             max_fee_per_gas=self.max_fee_per_gas,

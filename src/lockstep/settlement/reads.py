@@ -245,5 +245,5 @@ class SwapReader:
         )
 
     async def _read_state(self, client: EvmClient, address: Address, block: BlockRef) -> Outcome | None:
-        answer = (await client.calls([(address, state_call())], block))[0]
+        answer = (await client.calls([(address, state_call())], block, agreed=True))[0]
         return decode_state(answer) if isinstance(answer, bytes) else None

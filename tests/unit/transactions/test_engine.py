@@ -345,12 +345,11 @@ async def test_nonce_used_elsewhere__replaced_externally(desk: Desk) -> None:
 
 async def test_node_down__raises_for_the_loop_and_goes_on_later(desk: Desk, anvil: Anvil) -> None:
     queued = await desk.submit()
-    urls = desk.client.config.rpc_urls
-    object.__setattr__(desk.client.config, "rpc_urls", ["http://127.0.0.1:9"])
+    lost = ChainRegistry([config(anvil, rpc_urls=["http://127.0.0.1:9"])])
     with pytest.raises(NodeUnavailable):
-        await desk.engine.step()
+        await Desk(desk.database, lost).engine.step()
+    await lost.close()
     assert (await desk.get(queued.id)).state is State.QUEUED
-    object.__setattr__(desk.client.config, "rpc_urls", urls)
     await desk.run_until(queued.id, State.MINED)
 
 

@@ -27,7 +27,7 @@ from lockstep.chains.evm.addresses import (
     to_checksum,
 )
 from lockstep.chains.evm.artifacts import Artifact, load_artifact
-from lockstep.chains.evm.client import EvmClient, RpcFault, block_param
+from lockstep.chains.evm.client import EvmClient, block_param
 from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.errors import (
     BadAddress,
@@ -37,6 +37,7 @@ from lockstep.chains.evm.errors import (
     MalformedTransaction,
     MalformedTypedData,
     NodeError,
+    NodesDisagree,
     NodeUnavailable,
     ReorganisedTooDeep,
     UnknownArtifact,
@@ -44,6 +45,7 @@ from lockstep.chains.evm.errors import (
     WrongChain,
 )
 from lockstep.chains.evm.follower import KEPT_BLOCKS, Follower, LogHandler
+from lockstep.chains.evm.nodes import RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send
 from lockstep.chains.evm.registry import ChainRegistry
 from lockstep.chains.evm.signatures import HALF_ORDER, ORDER, encode_signature, personal_digest, recover_address
@@ -96,6 +98,7 @@ __all__ = [
     "MalformedTypedData",
     "NodeError",
     "NodeUnavailable",
+    "NodesDisagree",
     "Receipt",
     "ReorganisedTooDeep",
     "RpcFault",

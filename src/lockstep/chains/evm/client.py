@@ -1,24 +1,18 @@
-"""The client of one chain: batched JSON-RPC over HTTP with timeouts and failover, typed reads at one block, sends.
+"""The client of one chain: batched JSON-RPC over HTTP, typed reads at one block, sends.
 
-Every node must say the configured chain id before its first answer counts. Does not sign, retry for ever or keep state
-beyond which node answered last.
+Which node answers is the business of `nodes`. Does not sign, retry for ever or keep state of its own.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
-import structlog
-from prometheus_client import Counter
-
-from lockstep.chains.evm.abi import decode_revert
 from lockstep.chains.evm.config import ChainConfig
-from lockstep.chains.evm.errors import CallReverted, NodeError, NodeUnavailable, WrongChain
-from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send, is_busy, printable, revert_data
+from lockstep.chains.evm.errors import CallReverted, NodeError
+from lockstep.chains.evm.nodes import Call, NodePool, RpcFault
+from lockstep.chains.evm.outcomes import SendOutcome, SendResult, best_send, classify_send
 from lockstep.chains.evm.types import Address, BlockRef, Hash32
 from lockstep.chains.evm.wire import (
     FeeHistory,
@@ -35,33 +29,8 @@ from lockstep.chains.evm.wire import (
     to_int,
 )
 
-log = structlog.get_logger(__name__)
-
-_requests = Counter("lockstep_node_requests", "HTTP requests to nodes by outcome", ["chain", "outcome"])
-
-Call = tuple[str, Sequence[Any]]
 MAX_BATCH_BYTES = 1 << 20
 """Of the parameters of one HTTP request; common nodes read 2 to 5 MiB, and refuse what is larger as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class RpcFault:
-    """One call of a batch that the node refused."""
-
-    code: int
-    message: str
-    data: object = None
-
-    def error(self) -> CallReverted | NodeError:
-        """The exception that stands for it."""
-        found = revert_data(self.code, self.message, self.data)
-        if found is None:
-            return NodeError(f"the node answered: {self.message[:200]}", self.code)
-        return CallReverted(decode_revert(found) if found else _halt_reason(self.message), found)
-
-
-class _TryNext(Exception):
-    """This node did not answer; another one may."""
 
 
 class EvmClient:
@@ -70,15 +39,11 @@ class EvmClient:
     def __init__(self, config: ChainConfig) -> None:
         self.config = config
         self.chain = config.chain
-        self._session: aiohttp.ClientSession | None = None
-        self._preferred = 0
-        self._verified: set[str] = set()
+        self._nodes = NodePool(config)
 
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._nodes.close()
 
     # --- raw ----------------------------------------------------------------------------------------------------------
 
@@ -104,8 +69,20 @@ class EvmClient:
             WrongChain: a node that serves another chain.
         """
         answers: list[Any | RpcFault] = []
-        for part in _parts(calls, self.config.batch_size):
-            answers.extend(await self._post(part))
+        for part in self._parts(calls):
+            answers.extend(await self._nodes.ask(part))
+        return answers
+
+    async def agreed(self, calls: Sequence[Call]) -> list[Any | RpcFault]:
+        """As `batch`, but what money depends on: `ChainConfig.read_quorum` nodes must say the same. Each call must name its
+        block, by its hash or as a number that is final.
+
+        Raises:
+            NodesDisagree: too few of them do. NodeUnavailable, WrongChain.
+        """
+        answers: list[Any | RpcFault] = []
+        for part in self._parts(calls):
+            answers.extend(await self._nodes.ask_agreed(part, self.config.read_quorum))
         return answers
 
     async def check_chain_id(self) -> None:
@@ -114,15 +91,7 @@ class EvmClient:
         Raises:
             NodeUnavailable: none answers. WrongChain: one serves another chain.
         """
-        answered = 0
-        for url in self.config.rpc_urls:
-            try:
-                await self._verify(url)
-                answered += 1
-            except _TryNext:
-                continue
-        if not answered:
-            raise self._unavailable()
+        await self._nodes.verify_all()
 
     # --- blocks -------------------------------------------------------------------------------------------------------
 
@@ -159,9 +128,14 @@ class EvmClient:
             raise NodeError("the node does not have this block")
         return found
 
-    async def headers(self, numbers: Sequence[int]) -> list[Header | None]:
-        """Canonical blocks by number, in one batch; None for numbers above the head."""
-        answers = await self.batch([("eth_getBlockByNumber", [to_hex(number), False]) for number in numbers])
+    async def headers(self, numbers: Sequence[int], *, agreed: bool = False) -> list[Header | None]:
+        """Canonical blocks by number, in one batch; None for numbers above the head.
+
+        Args:
+            agreed: money depends on it, and the blocks are final (see `agreed`).
+        """
+        ask = self.agreed if agreed else self.batch
+        answers = await ask([("eth_getBlockByNumber", [to_hex(number), False]) for number in numbers])
         return [None if raw is None else read_header(self.chain, raw) for raw in self._all(answers)]
 
     def final_number(self, head: BlockRef) -> int:
@@ -190,10 +164,17 @@ class EvmClient:
         raw = await self.call("eth_call", [_call_object(to, data, sender, value, gas), block_param(block)])
         return to_bytes(raw)
 
-    async def calls(self, calls: Sequence[tuple[Address, bytes]], block: BlockRef) -> list[bytes | CallReverted]:
-        """Many calls, all at the same block; a revert is returned in its place."""
+    async def calls(
+        self, calls: Sequence[tuple[Address, bytes]], block: BlockRef, *, agreed: bool = False
+    ) -> list[bytes | CallReverted]:
+        """Many calls, all at the same block; a revert is returned in its place.
+
+        Args:
+            agreed: money depends on it, so several nodes must say the same (see `agreed`).
+        """
         at = block_param(block)
-        answers = await self.batch([("eth_call", [_call_object(to, data, None, 0), at]) for to, data in calls])
+        ask = self.agreed if agreed else self.batch
+        answers = await ask([("eth_call", [_call_object(to, data, None, 0), at]) for to, data in calls])
         results: list[bytes | CallReverted] = []
         for answer in answers:
             if isinstance(answer, RpcFault):
@@ -269,18 +250,20 @@ class EvmClient:
         return (await self.send_many([raw]))[0]
 
     async def send_many(self, raws: Sequence[bytes]) -> list[SendResult]:
-        """Hand raw transactions over in this order, in one batch. Never raises for a single refused one.
+        """Hand raw transactions over in this order, to every node. Never raises for a single refused one.
 
+        Returns:
+            For each the most hopeful of the nodes' answers: one pool that has it is enough.
         Raises:
             NodeUnavailable: no node answered: the outcome of all of them is unknown.
         """
-        answers = await self.batch([("eth_sendRawTransaction", [to_hex(raw)]) for raw in raws])
-        return [
-            SendResult(classify_send(answer.message), answer.message[:200])
-            if isinstance(answer, RpcFault)
-            else SendResult(SendOutcome.ACCEPTED)
-            for answer in answers
-        ]
+        results: list[SendResult] = []
+        for part in self._parts([("eth_sendRawTransaction", [to_hex(raw)]) for raw in raws]):
+            by_node, silent = await self._nodes.ask_all(part)
+            # A node that did not answer may have the bytes nevertheless.
+            unheard = [SendResult(SendOutcome.UNKNOWN)] * min(silent, 1)
+            results.extend(best_send([*map(_send_result, answers), *unheard]) for answers in zip(*by_node, strict=True))
+        return results
 
     async def receipts(self, hashes: Sequence[Hash32]) -> list[Receipt | None]:
         """Receipts by transaction hash; None for what is not mined."""
@@ -292,7 +275,19 @@ class EvmClient:
         found = await self.call("eth_getTransactionByHash", [to_hex(transaction_hash)])
         return dict(found) if found else None
 
-    # --- transport ----------------------------------------------------------------------------------------------------
+    def _parts(self, calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
+        """The calls in the pieces in which they are asked."""
+        start = size = 0
+        for number, (_, params) in enumerate(calls):
+            length = len(json.dumps(params))
+            if number > start and (number - start == self.config.batch_size or size + length > MAX_BATCH_BYTES):
+                yield calls[start:number]
+                start, size = number, 0
+            size += length
+        if calls:
+            yield calls[start:]
+
+    # --- answers -----------------------------------------------------------------------------------------------------
 
     def _all(self, answers: list[Any | RpcFault]) -> list[Any]:
         for answer in answers:
@@ -300,72 +295,16 @@ class EvmClient:
                 raise answer.error()
         return answers
 
-    async def _post(self, calls: Sequence[Call]) -> list[Any | RpcFault]:
-        urls = self.config.rpc_urls
-        for step in range(len(urls)):
-            index = (self._preferred + step) % len(urls)
-            try:
-                if urls[index] not in self._verified:
-                    await self._verify(urls[index])
-                answers = await self._exchange(urls[index], calls)
-            except _TryNext as reason:
-                log.warning("node_skipped", chain=self.chain, node=index, reason=str(reason))
-                continue
-            self._preferred = index
-            return answers
-        raise self._unavailable()
-
-    async def _verify(self, url: str) -> None:
-        answer = (await self._exchange(url, [("eth_chainId", [])]))[0]
-        if isinstance(answer, RpcFault):
-            raise _TryNext(answer.message[:200])
-        if to_int(answer) != self.config.chain_id:
-            raise WrongChain(
-                f"{self.config.name}: expected a node of chain {self.config.chain_id}, was {to_int(answer)}",
-                chain=self.chain,
-            )
-        self._verified.add(url)
-
-    async def _exchange(self, url: str, calls: Sequence[Call]) -> list[Any | RpcFault]:
-        """One HTTP request to one node. Raises _TryNext when the node did not do its part."""
-        body = [
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
-            for number, (method, params) in enumerate(calls)
-        ]
-        try:
-            async with self._open_session().post(
-                url, data=json.dumps(body[0] if len(body) == 1 else body), headers={"Content-Type": "application/json"}
-            ) as response:
-                text = await response.read()
-                if response.status == 429 or response.status >= 500:
-                    raise _TryNext(f"HTTP status {response.status}")
-            answers = _match(json.loads(text), len(calls))
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            self._verified.discard(url)  # it may come back as something else
-            _requests.labels(self.chain, "failed").inc()
-            raise _TryNext(type(error).__name__) from error
-        _requests.labels(self.chain, "answered").inc()
-        if len(self.config.rpc_urls) > 1 and any(
-            isinstance(a, RpcFault) and is_busy(a.code, a.message) for a in answers
-        ):
-            raise _TryNext("the node is busy or behind")
-        return answers
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self.config.request_seconds, connect=2.0),
-                connector=aiohttp.TCPConnector(limit=32),
-            )
-        return self._session
-
-    def _unavailable(self) -> NodeUnavailable:
-        return NodeUnavailable(f"no node of {self.config.name} ({self.chain}) answered", chain=self.chain)
-
 
 def block_param(block: BlockRef) -> dict[str, object]:
     """A block by hash (EIP-1898), so that a reorganisation is an error and not a silent change of state."""
     return {"blockHash": to_hex(block.hash), "requireCanonical": True}
+
+
+def _send_result(answer: Any | RpcFault) -> SendResult:
+    if isinstance(answer, RpcFault):
+        return SendResult(classify_send(answer.message), answer.message[:200])
+    return SendResult(SendOutcome.ACCEPTED)
 
 
 def _by_number(block: int | str) -> tuple[str, str]:
@@ -387,43 +326,3 @@ def _call_object(
     if gas is not None:
         members["gas"] = to_hex(gas)
     return members
-
-
-def _parts(calls: Sequence[Call], most: int) -> Iterator[Sequence[Call]]:
-    """The calls in the pieces in which they are asked."""
-    start = size = 0
-    for number, (_, params) in enumerate(calls):
-        length = len(json.dumps(params))
-        if number > start and (number - start == most or size + length > MAX_BATCH_BYTES):
-            yield calls[start:number]
-            start, size = number, 0
-        size += length
-    if calls:
-        yield calls[start:]
-
-
-def _match(content: Any, count: int) -> list[Any | RpcFault]:
-    """Answers by id; a batch may come in any order. Raises ValueError when it is not an answer to our calls."""
-    entries = content if isinstance(content, list) else [content]
-    if len(entries) == 1 and count > 1:
-        raise ValueError("the node does not take batches of this size")
-    answers: list[Any | RpcFault] = [None] * count
-    seen: set[int] = set()
-    for entry in entries:
-        number = entry.get("id") if isinstance(entry, dict) else None
-        if not isinstance(number, int) or not 0 <= number < count or number in seen:
-            raise ValueError("an answer that does not belong to a call")
-        seen.add(number)
-        error = entry.get("error")
-        if error is None:
-            answers[number] = entry.get("result")
-        else:
-            message = printable(str(error.get("message", "")))  # repeats what a contract said
-            answers[number] = RpcFault(int(error.get("code", 0)), message, error.get("data"))
-    if len(seen) != count:
-        raise ValueError("an answer is missing")
-    return answers
-
-
-def _halt_reason(message: str) -> str:
-    return message.removeprefix("execution reverted: ").removeprefix("execution reverted")[:200] or decode_revert(b"")

@@ -34,6 +34,8 @@ class ChainConfig:
     contracts: Mapping[str, Address] = field(default_factory=dict)
     first_block: int = 0
     """Where followers begin that have no checkpoint yet: the block of our oldest contract."""
+    read_quorum: int = 1
+    """How many nodes must give the same answer to a reading that money depends on; 1: one node is believed."""
     request_seconds: float = 5.0
     batch_size: int = 200
     """Most calls in one JSON-RPC batch."""
@@ -45,6 +47,8 @@ class ChainConfig:
             raise ValueError(f"{self.chain} does not have the chain id {self.chain_id}")
         if not self.rpc_urls:
             raise ValueError(f"{self.chain} has no node")
+        if not 1 <= self.read_quorum <= len(self.rpc_urls):
+            raise ValueError(f"{self.chain}: a read quorum of {self.read_quorum} needs as many nodes")
         if self.finality_blocks < 0:
             raise ValueError(f"{self.chain}: finality_blocks is negative")
         if self.max_fee_per_gas < self.min_priority_fee_per_gas:

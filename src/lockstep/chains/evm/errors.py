@@ -11,6 +11,7 @@ LockstepError
 │   └── CallReverted          422  eth_call reverted; carries the decoded reason
 ├── Retry
 │   ├── NodeUnavailable       503  no configured node answered in time
+│   ├── NodesDisagree         503  too few nodes gave the same answer to a reading that money depends on
 │   └── NodeError             503  the node answered with an error that is not about the call itself
 └── Stop
     ├── WrongChain            500  the node serves another chain than the one configured
@@ -76,6 +77,12 @@ class NodeUnavailable(Retry):
     """No node of this chain can be reached at the moment."""
 
     code = "node_unavailable"
+
+
+class NodesDisagree(Retry):
+    """The nodes of this chain do not give the same answer."""
+
+    code = "nodes_disagree"
 
 
 class NodeError(Retry):

@@ -4,6 +4,7 @@ Source: error texts of geth, Nethermind, Erigon, Besu, reth and anvil as they ar
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,6 +40,26 @@ class SendResult:
     @property
     def is_in_pool(self) -> bool:
         return self.outcome in (SendOutcome.ACCEPTED, SendOutcome.ALREADY_KNOWN)
+
+
+_BEST_FIRST = (
+    SendOutcome.ACCEPTED,
+    SendOutcome.ALREADY_KNOWN,
+    SendOutcome.NONCE_TOO_LOW,
+    SendOutcome.UNDERPRICED,
+    SendOutcome.FEE_TOO_LOW,
+    SendOutcome.NONCE_GAP,
+    SendOutcome.INSUFFICIENT_FUNDS,
+    SendOutcome.UNKNOWN,
+    SendOutcome.INVALID,
+)
+"""Nodes may differ. One pool that has the bytes is enough, a nonce that one node has seen mined is mined, and a dearer form
+or a wait does no harm where another node is silent. Only `INVALID` gives a nonce away, so all nodes must say it."""
+
+
+def best_send(results: Sequence[SendResult]) -> SendResult:
+    """What the answers of several nodes to the same bytes mean together."""
+    return min(results, key=lambda result: _BEST_FIRST.index(result.outcome))
 
 
 _SEND_TEXTS: tuple[tuple[SendOutcome, tuple[str, ...]], ...] = (

@@ -237,12 +237,27 @@ async def _track_mined(lane: Lane, head: BlockRef) -> int:
     moved = 0
     if gone:
         moved += await _reinclude(lane, gone)
+    if deep:
+        deep = await _agreed_on(lane, blocks, set(deep))
     while deep:
         count = await _finalise(lane, deep, head)
         moved += count
         if count < lane.settings.batch:
             break
     return moved
+
+
+async def _agreed_on(lane: Lane, blocks: list[tuple[int, Hash32]], deep: set[Hash32]) -> list[Hash32]:
+    """Those of the deep blocks that as many nodes have as the chain's quorum asks for: what is final is never undone."""
+    if lane.client.config.read_quorum <= 1:
+        return list(deep)
+    named = [(number, block_hash) for number, block_hash in blocks if block_hash in deep]
+    seen = await lane.client.headers([number for number, _ in named], agreed=True)
+    return [
+        block_hash
+        for (_, block_hash), header in zip(named, seen, strict=True)
+        if header is not None and header.ref.hash == block_hash
+    ]
 
 
 async def _finalise(lane: Lane, blocks: list[Hash32], head: BlockRef) -> int:
