@@ -21,7 +21,7 @@ PARTS = (
     ),
     (
         "everything else",
-        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile"],
+        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-o", "timeout=3600"],
         ROOT,
         {"LOCKSTEP_PROVE": "1"},
     ),
