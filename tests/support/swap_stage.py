@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lockstep.app.devnet.anvil import Anvil
@@ -154,10 +154,11 @@ class Stage:
     maker: Address
     taker: Address
     app_id: AppId
+    host: ManualClock
+    """What swaps take for the host's clock: it begins and moves with the chains, which a reset sets back to the time of
+    their genesis, however much has passed on this machine."""
     narrow_sessions: set[str] = field(default_factory=set)
     """Ids of session signers that may send nothing themselves."""
-    host: ManualClock = field(default_factory=lambda: ManualClock(SystemClock().now()))
-    """What swaps take for the host's clock: it moves with the chains, however slow the machine is."""
 
     @classmethod
     async def build(cls, database: Database, pair: tuple[Anvil, Anvil]) -> Stage:
@@ -177,6 +178,7 @@ class Stage:
             maker=accounts[1],
             taker=accounts[2],
             app_id=app_id,
+            host=ManualClock(datetime.fromtimestamp(max([await _head_time(node) for node in pair]), UTC)),
         )
         stage._wire(accounts[3])
         source, destination = stage.source, stage.destination
@@ -396,6 +398,10 @@ def _config(node: Anvil, deployment: Deployment) -> ChainConfig:
         max_fee_per_gas=10**11,
         contracts={"EscrowFactory": deployment.factory},
     )
+
+
+async def _head_time(node: Anvil) -> int:
+    return int((await node.call("eth_getBlockByNumber", "latest", False))["timestamp"], 16)
 
 
 def _wallet(app_id: AppId, address: Address) -> Wallet:

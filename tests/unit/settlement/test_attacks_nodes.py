@@ -10,6 +10,7 @@ from tests.support.swap_stage import AMOUNT, LOCKS, PRICE, Stage
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import NodeUnavailable
+from lockstep.chains.evm.nodes import NodePool
 from lockstep.kit.database import Database
 from lockstep.kit.processes import find_process
 
@@ -27,11 +28,11 @@ async def stage(database: Database, anvil_pair: tuple[Anvil, Anvil]) -> AsyncIte
 def node_down(stage: Stage, chain: str) -> Iterator[None]:
     """Nothing answers for a chain."""
     client = stage.chains.get(chain)
-    config, client.config = client.config, replace(client.config, rpc_urls=["http://127.0.0.1:1"])
+    nodes, client._nodes = client._nodes, NodePool(replace(client.config, rpc_urls=["http://127.0.0.1:1"]))
     try:
         yield
     finally:
-        client.config = config
+        client._nodes = nodes
 
 
 async def step(stage: Stage, swap_id: str) -> None:
