@@ -1,8 +1,8 @@
 """Nodes that fail at the worst moment: what can still be done on the other chain has to be done in time."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -24,15 +24,17 @@ async def stage(database: Database, anvil_pair: tuple[Anvil, Anvil]) -> AsyncIte
     await stage.chains.close()
 
 
-@contextmanager
-def node_down(stage: Stage, chain: str) -> Iterator[None]:
+@asynccontextmanager
+async def node_down(stage: Stage, chain: str) -> AsyncIterator[None]:
     """Nothing answers for a chain."""
     client = stage.chains.get(chain)
-    nodes, client._nodes = client._nodes, NodePool(replace(client.config, rpc_urls=["http://127.0.0.1:1"]))
+    dead = NodePool(replace(client.config, rpc_urls=["http://127.0.0.1:1"]))
+    nodes, client._nodes = client._nodes, dead
     try:
         yield
     finally:
         client._nodes = nodes
+        await dead.close()
 
 
 async def step(stage: Stage, swap_id: str) -> None:
@@ -54,7 +56,7 @@ async def test_swap__source_node_down_with_the_secret_out__maker_is_paid(stage: 
     swap = await stage.take_managed(order_hash)
     await stage.until(swap.id, "both_final")
     await stage.submit_secret(order_hash, secret)
-    with node_down(stage, stage.source.chain):
+    async with node_down(stage, stage.source.chain):
         await step(stage, swap.id)
         assert await count_legs(stage, "destination_withdraw") == 1
         await step(stage, swap.id)
@@ -70,7 +72,7 @@ async def test_swap__destination_node_down_after_the_payment__taker_is_paid(stag
     await stage.submit_secret(order_hash, secret)
     await stage.until(swap.id, "destination_withdrawn")
     await stage.pass_time(50)
-    with node_down(stage, stage.destination.chain):
+    async with node_down(stage, stage.destination.chain):
         await step(stage, swap.id)
         assert await count_legs(stage, "source_withdraw") == 1
     await stage.until(swap.id, "settled")
@@ -82,6 +84,7 @@ async def test_swap__source_node_down_before_the_release__nothing_is_assumed(sta
     order_hash = await stage.offer(secret)
     swap = await stage.take_managed(order_hash)
     await stage.until(swap.id, "both_final")
-    with node_down(stage, stage.source.chain), pytest.raises(NodeUnavailable):
-        await stage.submit_secret(order_hash, secret)
+    async with node_down(stage, stage.source.chain):
+        with pytest.raises(NodeUnavailable):
+            await stage.submit_secret(order_hash, secret)
     assert (await stage.swaps.get_swap(stage.app, swap.id)).secret_released_at is None
