@@ -1,7 +1,9 @@
 """The embedded PostgreSQL: quick to start, safe to kill, strict about its folder."""
 
 import asyncio
+import contextlib
 import multiprocessing
+import multiprocessing.connection  # a forked child of another user may not be able to load it
 import os
 import pwd
 import signal
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -81,6 +83,13 @@ async def test_url__wrong_password__is_refused(made: Path) -> None:
             psycopg.connect(server.url(password="wrong"))
 
 
+def kill_all(pids: Iterable[int]) -> None:
+    """SIGKILL to each; a postmaster takes its children with it, so some may be gone when their turn comes."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _serve_as(uid: int, folder: Path) -> None:
     if os.geteuid() == 0:
         os.setgroups([])
@@ -111,8 +120,7 @@ def _serve_after_kill_as(uid: int, folder: Path) -> None:
     supervisor.start()
     assert serves.wait(30)
     assert supervisor.pid is not None
-    for pid in (supervisor.pid, *server_processes(folder / "cluster")):
-        os.kill(pid, signal.SIGKILL)
+    kill_all([supervisor.pid, *server_processes(folder / "cluster")])
     supervisor.join(10)
     began = time.monotonic()
     _serve_as(uid, folder)
@@ -215,12 +223,9 @@ async def test_start__after_kill_of_everything__serves_within_ten_seconds_and_lo
 
         supervisor.kill()
         supervisor.wait()
-        for pid in [postmaster, *server_processes(cluster)]:
-            if victims == "everything" or pid not in busy_pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+        # The postmaster first: it would answer the death of a child by ending all others.
+        alive = [postmaster, *server_processes(cluster)]
+        kill_all(alive if victims == "everything" else [pid for pid in alive if pid not in busy_pids])
     if victims != "everything":
         assert await until(lambda: set(server_processes(cluster)) == busy_pids, 5)
     began = time.monotonic()
@@ -240,9 +245,7 @@ async def test_supervise__server_killed__serves_again_on_the_same_port(tmp_path:
         port, supervision = server.port, asyncio.create_task(server.supervise(stop))
         with psycopg.connect(server.url(), autocommit=True) as connection:
             connection.execute("create table kept as select 1 as n")
-        victims = server_processes(tmp_path / "postgres" / "cluster")
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+        kill_all(server_processes(tmp_path / "postgres" / "cluster"))
 
         def serves() -> bool:
             try:
