@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
+from structlog.typing import Processor
 
 from lockstep.kit.ids import CorrelationId, new_id
 
@@ -52,28 +53,40 @@ def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[st
 def configure_logging(level: str = "info", *, service: str, log_format: Literal["json", "console"] = "json") -> None:
     """Send structured logs to standard error; standard output stays free for data.
 
+    What libraries log (warnings and worse) takes the same way: one form, secrets masked.
+
     Args:
         log_format: JSON lines for machines, or one plain line per event for people.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
+    enrich: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _add_correlation,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: list[Processor] = [
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _mask,
+        structlog.processors.JSONRenderer(sort_keys=False)
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            _add_correlation,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
-            _mask,
-            structlog.processors.JSONRenderer(sort_keys=False)
-            if log_format == "json"
-            else structlog.dev.ConsoleRenderer(
-                colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
-            ),
-        ],
+        processors=[*enrich, *render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s", force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *enrich],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
