@@ -1,7 +1,7 @@
 """Workers are killed at every step of the swap process, before the effect, after it and after the commit.
 
-Three swaps run at once and pass every state between them: one settles, in one the maker stays silent, one is abandoned
-by a taker of its own key. Each effect happens once on the chains, and everything ends as it does when nobody is killed.
+Three swaps run at once and pass every state between them: one settles (its secret is held, so that a step releases it),
+in one the maker stays silent, one is abandoned by a taker of its own key. Each effect happens once on the chains, and everything ends as it does when nobody is killed.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ async def play(market: Market) -> dict[str, tuple[str, bytes]]:
     stranger = await market.log_in(market.strangers.resolver)
     good, silent = await market.offer(), await market.offer()
     left = await market.offer(time_locks=SOON_PUBLIC, least_amount=market.cast.sides[1].amount(3))
+    await market.maker.hold_secret(good.name, good.secret)
     first, second = await asyncio.gather(market.take(good), market.take(silent))
-    settling = asyncio.create_task(market.settle(good, first.id))
+    settling = asyncio.create_task(market.maker.wait_swap(first.id, 240.0))
     locked = await market.lock_source(left, stranger)
     third = next(fill.swap_id for fill in (await stranger.get_order(left.name)).fills)
     await asyncio.gather(

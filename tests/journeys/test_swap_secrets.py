@@ -1,4 +1,7 @@
-"""Before its legal release the secret of a swap is nowhere outside the maker's client; then its taker alone gets it."""
+"""Before its legal release the secret of a swap is nowhere outside the maker's client; then its taker alone gets it.
+
+One that the maker leaves with the deployment is nowhere in clear.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
-from tests.journeys.support import Caller, Deployment, Listener
+from tests.journeys.support import SECOND, Caller, Deployment, Listener, until
 from tests.journeys.traders import LONG_LOCKS, Market, shows
 
 from lockstep.app.demo import external_maker, external_resolver
@@ -149,6 +152,38 @@ def test_secret__of_a_managed_swap__is_nowhere_before_its_release_and_then_its_t
         # Whoever looks so would have found it: now that it is public it is there.
         assert any(shows(made.secret, text) for text in everything.dump().values())
         assert all(made.name in str(listener.frames) for listener in everything.listeners)
+        assert not shows(made.secret, everything.frames(), market.deployment.logs())
+
+
+def _is_pool_filled(market: Market) -> bool:
+    return int(market.deployment.ask("txpool_status", chain=SECOND)["pending"], 16) > 0
+
+
+@pytest.mark.timeout(300)
+def test_secret__left_with_the_deployment__is_nowhere_in_clear_before_its_release(market: Market) -> None:
+    with watching(market) as everything:
+        made = market.run(market.offer(time_locks=SLOW_LOCKS))
+        path, body = f"/v1/orders/{made.name}/fills/0/held-secret", {"secret": "0x" + made.secret.hex()}
+        for name in ("resolver", "foreign maker", "another app"):
+            everything.callers[name].refused(403, "not_the_maker", "PUT", path, body)
+            everything.callers[name].refused(403, "not_the_maker", "DELETE", path)
+        held = market.run(market.maker.hold_secret(made.name, made.secret))
+        market.run(market.maker.take_back_secret(made.name))
+        assert market.run(market.maker.hold_secret(made.name, made.secret)).held_at >= held.held_at
+        market.deployment.ask("evm_setIntervalMining", 0, chain=SECOND)
+        swap = market.run(market.take(made))
+        try:
+            # Both escrows stand, and the destination is not final before its chain goes on.
+            until(lambda: _is_pool_filled(market), "the destination lock to be in its node's pool")
+            market.deployment.mine(chain=SECOND)
+            market.run(market.wait_state(market.resolver, swap.id, "destination_locked"))
+            everything.check(made, swap.id)
+            assert market.run(market.resolver.get_swap(swap.id)).state == "destination_locked"
+        finally:
+            market.deployment.ask("evm_setIntervalMining", 1, chain=SECOND)
+        settled = market.run(market.resolver.wait_swap(swap.id, 120))
+        assert settled.state == "settled", "nobody had to be there for the maker"
+        only_taker_gets_it(everything, made, {"resolver", "app", "bot"})
         assert not shows(made.secret, everything.frames(), market.deployment.logs())
 
 

@@ -24,7 +24,7 @@ from lockstep.chains.evm import (
     abi_encode_call,
     keccak256,
 )
-from lockstep.custody import Principal, Wallet
+from lockstep.custody import Principal, SecretVault, Wallet
 from lockstep.kit.clock import ManualClock, SystemClock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import Forbidden
@@ -205,7 +205,7 @@ class Stage:
             return duty
 
         self.engine = Engine(self)
-        self.book = Book(clock)
+        self.book = Book(clock, SecretVault(bytes(range(32))))
         profiles = Profiles({(self.source.chain, self.destination.chain): PROFILE})
         reader = SwapReader(self.database, self.chains, self.book, self.engine, profiles, self.host, 100)
         self.swaps = SwapService(self.database, clock, profiles, self.book, reader)

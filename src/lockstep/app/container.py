@@ -8,9 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from lockstep.app.http import Probe
 from lockstep.app.migrate import check_schema
 from lockstep.app.settings import IssuerSettings, Settings
@@ -36,11 +33,13 @@ from lockstep.custody import (
     Issuer,
     LocalKms,
     ResponseBox,
+    SecretVault,
     SignerClient,
     SignerClientConfig,
     TokenFact,
     TokenVerifier,
     WordFacts,
+    derive_key,
     read_key_file,
 )
 from lockstep.kit.clock import Clock, SystemClock
@@ -93,13 +92,14 @@ class Container:
         settings = self.settings
         authorization = AuthorizationKey(read_key_file(settings.keys.authorization_file))
         audit_key = read_key_file(settings.keys.audit_file)
+        auth_shares_key = read_key_file(settings.keys.auth_shares_file)
         link = settings.signer
         self.signer = SignerClient(
             SignerClientConfig(
                 socket_path=link.socket_path, connections=link.connections, deadline_seconds=link.deadline_seconds
             ),
             authorization_key=authorization,
-            auth_shares=AuthShares(LocalKms({1: read_key_file(settings.keys.auth_shares_file)}, key_id="auth")),
+            auth_shares=AuthShares(LocalKms({1: auth_shares_key}, key_id="auth")),
         )
         self.audit = AuditLog(audit_key, self.clock)
         self.authenticator = Authenticator(self.database, TokenVerifier(self.clock), self.clock)
@@ -111,7 +111,8 @@ class Container:
             origins=[settings.http.public_url],
             known_issuers=[_issuer_of(issuer) for issuer in settings.issuers],
         )
-        self.idempotency = IdempotencyStore(ResponseBox(_derive(audit_key, b"idempotent-responses:v1")), self.clock)
+        self._vault = SecretVault(auth_shares_key)
+        self.idempotency = IdempotencyStore(ResponseBox(derive_key(audit_key, "idempotent-responses:v1")), self.clock)
         self.custody = CustodyService(
             database=self.database,
             executor=self.signer,
@@ -158,7 +159,7 @@ class Container:
             (pair.source, pair.destination): ChainPairProfile(**pair.model_dump(exclude={"source", "destination"}))
             for pair in settings.chain_pairs
         }
-        profiles, legs, book = Profiles(pairs), EngineLegs(self.transactions), Book(self.clock)
+        profiles, legs, book = Profiles(pairs), EngineLegs(self.transactions), Book(self.clock, self._vault)
         reader = SwapReader(
             self.database, self.chains, book, legs, profiles, self.clock, settings.swaps.public_legs_per_day
         )
@@ -264,8 +265,3 @@ def _issuer_of(settings: IssuerSettings) -> Issuer:
         jwks_file=str(file) if file is not None else None,
         jwks_url=settings.jwks_url,
     )
-
-
-def _derive(key: bytes, purpose: bytes) -> bytes:
-    """A key of its own for another purpose (HKDF-SHA256, RFC 5869)."""
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"lockstep:" + purpose).derive(key)

@@ -11,6 +11,7 @@ from lockstep.auctions.schemas import (
     AddressIn,
     AsOf,
     Chain,
+    HeldSecretOut,
     OrderOut,
     OrderPage,
     OrderStateText,
@@ -18,6 +19,7 @@ from lockstep.auctions.schemas import (
     PostOrder,
     PostSecret,
     PriceOut,
+    PutHeldSecret,
     SecretOut,
     ShortBytes,
     ValidityText,
@@ -28,6 +30,7 @@ from lockstep.auctions.service import AuctionService
 from lockstep.auctions.store import OrderFilter
 from lockstep.chains.evm import BadSignature, NodeUnavailable, UnknownChain
 from lockstep.custody import Principal
+from lockstep.kit.clock import rfc3339
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.paging import DEFAULT_LIMIT, MAX_LIMIT, BadCursor
 from lockstep.kit.problems import problems
@@ -46,6 +49,7 @@ from lockstep.settlement import (
 from lockstep.settlement import describe as describe_swap
 
 OrderHash = Annotated[str, Path(pattern=r"^0x[0-9a-fA-F]{64}$", description="EIP-712 digest of the order.")]
+WholeFill = Annotated[int, Path(ge=0, le=0, description="Orders are taken whole: 0.")]
 IdempotencyKey = Annotated[
     str,
     Header(
@@ -235,6 +239,31 @@ def router(
         refused and stored nowhere."""
         swap = await service.submit_secret(principal, from_hex(order_hash), body.fill_index, from_hex(body.secret))
         return SwapOut.model_validate(describe_swap(swap))
+
+    @routes.put(
+        "/{order_hash}/fills/{fill_index}/held-secret",
+        operation_id="hold_secret",
+        responses=problems(errors.OrderNotFound, errors.NotTheMaker, SecretMismatch, SecretTooLate),
+    )
+    async def hold_secret(
+        order_hash: OrderHash, fill_index: WholeFill, body: PutHeldSecret, principal: Annotated[Principal, caller]
+    ) -> HeldSecretOut:
+        """Leave the secret of a fill here, sealed: it is released for you as soon as both escrows are final and every
+        check of a release holds. Yours to choose: whoever leaves it trusts this deployment to look at both chains."""
+        held_at = await service.hold_secret(principal, from_hex(order_hash), fill_index, from_hex(body.secret))
+        return HeldSecretOut(order_hash=order_hash.lower(), fill_index=fill_index, held_at=rfc3339(held_at))
+
+    @routes.delete(
+        "/{order_hash}/fills/{fill_index}/held-secret",
+        operation_id="take_back_secret",
+        status_code=204,
+        responses=problems(errors.OrderNotFound, errors.NotTheMaker, SecretTooLate),
+    )
+    async def take_back_secret(
+        order_hash: OrderHash, fill_index: WholeFill, principal: Annotated[Principal, caller]
+    ) -> None:
+        """Have a held secret forgotten, before it is released; your client then releases it itself."""
+        await service.take_back_secret(principal, from_hex(order_hash), fill_index)
 
     @routes.get(
         "/{order_hash}/fills/{fill_index}/secret",

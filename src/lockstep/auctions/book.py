@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.auctions import store
+from lockstep.auctions.ports import SecretVault
 from lockstep.auctions.rules import destination_amount, state_at
 from lockstep.auctions.schemas import to_hex
 from lockstep.auctions.types import LIVE_STATES, BookOrder, Fill, Order, OrderState, Validity
@@ -17,17 +18,24 @@ from lockstep.chains.evm import address_to_bytes
 from lockstep.kit.clock import Clock, rfc3339
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.outbox import Event, append
-from lockstep.settlement import Offer, Party, Swap, SwapState, SwapTerms
+from lockstep.settlement import TERMINAL_STATES, Offer, Party, Swap, SwapState, SwapTerms
 
 _NOTHING_LOCKED = frozenset({SwapState.MATCHED, SwapState.SOURCE_LOCKING, SwapState.CANCELLED})
 """States of a swap in which no source escrow stands for its fill."""
+_SECRET_OVER = TERMINAL_STATES | {
+    SwapState.SECRET_RELEASED,
+    SwapState.DESTINATION_WITHDRAWING,
+    SwapState.DESTINATION_WITHDRAWN,
+    SwapState.SOURCE_WITHDRAWING,
+}
+"""States of a swap in which its secret is out, or will not be."""
 
 
 class Book:
     """Orders, as settlement sees them."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, vault: SecretVault) -> None:
+        self._clock, self._vault = clock, vault
 
     async def find_offer(
         self, uow: UnitOfWork, order_hash: bytes, fill_index: int, taker: bytes, at: int
@@ -41,6 +49,22 @@ class Book:
             terms=make_terms(order.signed.order, order_hash, taker, order.signed.signature_kind, at),
             maker=Party(app_id=owner.app_id, user_id=owner.user_id, wallet_id=owner.wallet_id) if owner else None,
         )
+
+    async def hold_secret(
+        self, uow: UnitOfWork, order_hash: bytes, fill_index: int, secret: bytes, now: datetime
+    ) -> datetime:
+        """Keep the secret of a fill sealed; returns since when."""
+        sealed = self._vault.seal(order_hash, fill_index, secret)
+        return await store.insert_held_secret(uow, order_hash, fill_index, sealed, now)
+
+    async def find_held_secret(self, uow: UnitOfWork, order_hash: bytes, fill_index: int) -> bytes | None:
+        """The secret that the maker left with us; None: none, or none that opens."""
+        sealed = await store.find_held_secret(uow, order_hash, fill_index)
+        return None if sealed is None else self._vault.open(order_hash, fill_index, sealed)
+
+    async def forget_expired(self, uow: UnitOfWork, expired_before: datetime) -> int:
+        """Forget held secrets of orders that expired before this and have no swap that could need one; how many."""
+        return await store.delete_expired_secrets(uow, expired_before, sorted(_SECRET_OVER))
 
     async def on_swap_changed(self, uow: UnitOfWork, swap: Swap) -> None:
         """Take the state of a swap over into its fill; an order whose source escrow stands is filled."""
@@ -96,6 +120,9 @@ class Book:
             cancel_requested_at=changed.cancel_requested_at,
             now=now,
         )
+        if is_done(changed) and changed.state is not OrderState.EXPIRED:
+            # Of an expired order a source escrow of its last block may not have been seen yet: the keeper forgets later.
+            await store.delete_held_secrets(uow, changed.signed.hash)
         await tell(uow, changed, "order_updated")
         return changed
 
@@ -108,6 +135,12 @@ class Book:
         state = state_at(order.signed.order, chain_time)
         if state is not order.state and order.state in LIVE_STATES:
             await self.change(uow, order, self._clock.now(), state=state)
+
+
+def is_done(order: BookOrder) -> bool:
+    """Whether no secret of this order can be asked for any more: it takes no taker, and every swap of it has ended or has
+    its secret."""
+    return order.state not in LIVE_STATES and all(fill.settlement_state in _SECRET_OVER for fill in order.fills)
 
 
 def make_terms(order: Order, order_hash: bytes, taker: bytes, signature_kind: Any, at: int) -> SwapTerms:

@@ -1,4 +1,7 @@
-"""Keeps the validity of live orders true: asks the makers' chains again and again. One process of the deployment leads."""
+"""Keeps the validity of live orders true: asks the makers' chains again and again. One process of the deployment leads.
+
+Also forgets the secrets that were left here for orders that nobody took.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,9 @@ log = structlog.get_logger(__name__)
 EVERY = timedelta(seconds=2)
 BATCH = 40
 """Orders per look at a chain: five calls each."""
+FORGET_EVERY = timedelta(hours=1)
+FORGET_AFTER = timedelta(days=1)
+"""How long a secret outlives its expired order: longer than a chain needs to show us an escrow of the last block."""
 
 
 class BookKeeper:
@@ -30,6 +36,7 @@ class BookKeeper:
 
     def __init__(self, database: Database, clock: Clock, chains: ChainRegistry, book: Book) -> None:
         self._database, self._clock, self._chains, self._book = database, clock, chains, book
+        self._forgets_at = clock.now()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look while leading; wait to lead otherwise. Faults of nodes and the database are waited out."""
@@ -38,6 +45,7 @@ class BookKeeper:
                 async with self._database.leadership("auctions.keeper") as lead:
                     while lead is not None and not stop.is_set() and not lead.closed:
                         await lead.execute("select 1")  # the lock lives and dies with this connection
+                        await self._forget_sometimes()
                         if await self.look_once() < BATCH:
                             await pause(stop, 0.5)
             except (Retry, psycopg.Error) as error:
@@ -54,6 +62,17 @@ class BookKeeper:
                 # One chain that does not answer must not keep the orders of the others from being looked at.
                 log.warning("book_keeper_skips", chain=client.chain, code=error.code)
         return most
+
+    async def _forget_sometimes(self) -> None:
+        now = self._clock.now()
+        if now >= self._forgets_at:
+            self._forgets_at = now + FORGET_EVERY
+            await self.forget_once()
+
+    async def forget_once(self) -> int:
+        """Forget held secrets of orders that expired `FORGET_AFTER` ago; returns how many."""
+        async with self._database.system("auctions") as uow:
+            return await self._book.forget_expired(uow, self._clock.now() - FORGET_AFTER)
 
     async def _look_at(self, chain: str) -> int:
         now = self._clock.now()

@@ -37,6 +37,18 @@ class Wallets(Protocol):
         ...
 
 
+class SecretVault(Protocol):
+    """Seals the secrets that makers leave with us."""
+
+    def seal(self, order_hash: bytes, fill_index: int, secret: bytes) -> bytes:
+        """The secret as it is stored; opens for this fill of this order only."""
+        ...
+
+    def open(self, order_hash: bytes, fill_index: int, sealed: bytes) -> bytes | None:
+        """The secret; None when it does not open, of which the vault tells an operator."""
+        ...
+
+
 class MakerTransactions(Protocol):
     """Sends a transaction of a maker's custody wallet, on the maker's own authority."""
 

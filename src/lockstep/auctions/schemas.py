@@ -176,6 +176,12 @@ class PostSecret(_In):
     secret: Bytes32 = Field(repr=False)
 
 
+class PutHeldSecret(_In):
+    """The secret of a fill, left with this deployment to be released for the maker."""
+
+    secret: Bytes32 = Field(repr=False)
+
+
 class FillOut(_Out):
     """An attempt to take an order."""
 
@@ -258,6 +264,14 @@ class SecretOut(_Out):
     order_hash: str
     fill_index: int
     secret: str = Field(repr=False)
+
+
+class HeldSecretOut(_Out):
+    """That a secret is held, and since when; never the secret."""
+
+    order_hash: str
+    fill_index: int
+    held_at: str
 
 
 def from_hex(text: str) -> bytes:

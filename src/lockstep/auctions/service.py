@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+
+from eth_hash.auto import keccak
 
 from lockstep.auctions import codec, store
-from lockstep.auctions.book import Book, make_terms, tell
+from lockstep.auctions.book import Book, is_done, make_terms, tell
 from lockstep.auctions.chain import check_signature, read_makers, read_taker
 from lockstep.auctions.errors import (
     FillInvalid,
@@ -44,7 +47,7 @@ from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.ids import WalletId, new_id
 from lockstep.kit.paging import Page, decode_cursor, page_of
-from lockstep.settlement import Call, Party, Swap, SwapService
+from lockstep.settlement import Call, Party, SecretMismatch, SecretTooLate, Swap, SwapService
 
 COORDINATOR = "module:coordinator"
 """Whom a managed taker grants its session signer to."""
@@ -230,6 +233,44 @@ class AuctionService:
         order = await self.get_order(order_hash)
         await self._require_maker(principal, order)
         return await self._swaps.submit_secret(order_hash, fill_index, secret)
+
+    async def hold_secret(self, principal: Principal, order_hash: bytes, fill_index: int, secret: bytes) -> datetime:
+        """Keep the secret of a fill sealed, for the maker, and release it once settlement's rule allows it.
+
+        The maker's choice: it then trusts this deployment to look at both escrows for it.
+
+        Returns:
+            Since when it has been held.
+        Raises:
+            OrderNotFound, NotTheMaker, SecretMismatch, SecretTooLate: nothing was stored.
+        """
+        order = await self.get_order(order_hash)
+        await self._require_maker(principal, order)
+        if keccak(secret) != order.signed.order.hashlock:
+            raise SecretMismatch
+        async with self._database.system("auctions") as uow:
+            await self._lock_secret(uow, order_hash, fill_index)
+            return await self._book.hold_secret(uow, order_hash, fill_index, secret, self._clock.now())
+
+    async def take_back_secret(self, principal: Principal, order_hash: bytes, fill_index: int) -> None:
+        """Forget a secret that is held; the maker's client then releases it itself. Nothing held: nothing changes.
+
+        Raises:
+            OrderNotFound, NotTheMaker. SecretTooLate: it is out already.
+        """
+        await self._require_maker(principal, await self.get_order(order_hash))
+        async with self._database.system("auctions") as uow:
+            await self._lock_secret(uow, order_hash, fill_index)
+            await store.delete_held_secrets(uow, order_hash)
+
+    async def _lock_secret(self, uow: UnitOfWork, order_hash: bytes, fill_index: int) -> None:
+        """First the swap, then the order: the order in which a step of the swap locks them."""
+        await self._swaps.lock_unreleased(uow, order_hash, fill_index)
+        locked = await store.find_order(uow, order_hash, lock=True)
+        if locked is None:
+            raise OrderNotFound
+        if is_done(locked):
+            raise SecretTooLate(f"the order is {locked.state.value}", state=locked.state.value)
 
     async def get_secret(self, principal: Principal, order_hash: bytes, fill_index: int) -> bytes:
         """The secret, for the taker of the fill: released, or shown on a chain.

@@ -84,6 +84,42 @@ async def insert_order(uow: UnitOfWork, order: BookOrder, now: datetime) -> str 
     return "hash" if row["hash"] else "hashlock" if row["hashlock"] else "nonce"
 
 
+async def insert_held_secret(
+    uow: UnitOfWork, order_hash: bytes, fill_index: int, sealed: bytes, now: datetime
+) -> datetime:
+    """Keep a sealed secret, in place of one that is there; returns since when it has been held."""
+    row = await uow.get(
+        "insert into order_secrets (order_hash, fill_index, sealed, held_at) values (%s, %s, %s, %s)"
+        " on conflict (order_hash, fill_index) do update set sealed = excluded.sealed returning held_at",
+        (order_hash, fill_index, sealed, now),
+    )
+    held_at: datetime = row["held_at"]
+    return held_at
+
+
+async def find_held_secret(uow: UnitOfWork, order_hash: bytes, fill_index: int) -> bytes | None:
+    """A sealed secret."""
+    row = await uow.find(
+        "select sealed from order_secrets where order_hash = %s and fill_index = %s", (order_hash, fill_index)
+    )
+    return bytes(row["sealed"]) if row else None
+
+
+async def delete_held_secrets(uow: UnitOfWork, order_hash: bytes) -> int:
+    """Forget the secrets of an order; returns how many there were."""
+    return await uow.execute("delete from order_secrets where order_hash = %s", (order_hash,))
+
+
+async def delete_expired_secrets(uow: UnitOfWork, expired_before: datetime, over: list[str]) -> int:
+    """Forget the secrets of orders that expired before this and whose swaps are all in one of these states; how many."""
+    return await uow.execute(
+        "delete from order_secrets s using orders o where o.hash = s.order_hash and o.state = 'expired'"
+        " and o.updated_at < %s and not exists"
+        " (select 1 from order_fills f where f.order_hash = o.hash and f.settlement_state <> all(%s))",
+        (expired_before, over),
+    )
+
+
 async def insert_owner(uow: UnitOfWork, order_hash: bytes, owner: Owner) -> None:
     """Note who stands behind the maker."""
     await uow.execute(

@@ -17,6 +17,10 @@ class OrderBook(Protocol):
         """The terms of a fill for a taker at the price of a moment of the source chain; None for an unknown order."""
         ...
 
+    async def find_held_secret(self, uow: UnitOfWork, order_hash: bytes, fill_index: int) -> bytes | None:
+        """The secret that the maker left with us, to be released when swap rule 4 allows it; None: it keeps it itself."""
+        ...
+
     async def on_swap_changed(self, uow: UnitOfWork, swap: Swap) -> None:
         """A swap moved: take its state over into the fill, in the same database transaction."""
         ...

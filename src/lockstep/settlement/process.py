@@ -128,7 +128,7 @@ class SwapProcess:
         if decision.is_alert:
             log.error("swap_alert", swap_id=row.id, state=decision.state.value, reason=decision.reason)
             _alerts.labels(decision.state.value).inc()
-        swap = self._moved(look, decision)
+        swap = self._moved(look, decision, now)
 
         async def apply(uow: UnitOfWork) -> None:
             terms = swap.terms
@@ -139,6 +139,8 @@ class SwapProcess:
                 raise SwapMoved
             for send, call in calls.items():
                 await self._send(uow, look, send, call, now)
+            if decision.releases_secret:
+                await self._release(uow, look, now)
             await store.update_swap(
                 uow,
                 swap,
@@ -219,6 +221,13 @@ class SwapProcess:
             now=now,
         )
 
+    async def _release(self, uow: UnitOfWork, look: Look, now: datetime) -> None:
+        """Release the secret that the maker left with us, if it has not taken it back since the look."""
+        terms, times = look.rows.terms, (look.source_head.timestamp, look.destination_head.timestamp)
+        secret = await self._book.find_held_secret(uow, terms.order_hash, terms.fill_index)
+        if secret is None or not await store.insert_secret(uow, look.rows.swap.id, secret, *times, now):
+            raise SwapMoved
+
     async def _signer(self, uow: UnitOfWork, rows: Rows, leg: Leg) -> tuple[Principal, WalletId]:
         if leg in PUBLIC_LEGS:
             coordinator = await self._find_coordinator(uow)
@@ -269,7 +278,7 @@ class SwapProcess:
         nearest = min((moment for moment in moments if moment is not None), default=now + POLL)
         return max(min(nearest, now + POLL), now + _SHORTEST)
 
-    def _moved(self, look: Look, decision: Decision) -> Swap:
+    def _moved(self, look: Look, decision: Decision, now: datetime) -> Swap:
         rows = look.rows
         swap = rows.swap
         # An address stays on the row once it was seen: after a reorganisation the new one replaces it.
@@ -281,7 +290,8 @@ class SwapProcess:
             terms=replace(swap.terms, destination_amount=rows.terms.destination_amount),
             source_escrow=rows.source.address if rows.source else swap.source_escrow,
             destination_escrow=rows.destination.address if rows.destination else swap.destination_escrow,
-            updated_at=self._clock.now(),
+            secret_released_at=now if decision.releases_secret else swap.secret_released_at,
+            updated_at=now,
         )
         is_told = (moved.state, moved.source_escrow, moved.destination_escrow, moved.terms) != (
             swap.state,

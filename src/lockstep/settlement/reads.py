@@ -74,6 +74,8 @@ class Rows:
     mismatch: str | None
     is_taken_by_other: bool
     secret: bytes | None = field(repr=False)
+    is_secret_held: bool
+    """The maker left the secret with us; looked up only where it could be released."""
     legs: Mapping[Leg, LegFacts]
     public_legs_today: int
 
@@ -155,6 +157,7 @@ class SwapReader:
                 destination=destination,
                 is_taken_by_other=rows.is_taken_by_other,
                 has_secret=rows.secret is not None,
+                is_secret_held=rows.is_secret_held,
                 may_sponsor=rows.public_legs_today < self._cap,
                 legs=rows.legs,
             ),
@@ -175,7 +178,12 @@ class SwapReader:
                 terms = offer.terms
             mismatch = match_source(terms, source) if offer is not None else "order hash"
             destination = next((one for one in locks if match_destination(terms, source, one) is None), None)
-        secret = await store.find_secret(uow, swap.id)
+        secret = await store.find_secret(uow, swap.id) or await escrow_store.find_shown_secret(
+            uow, terms.order_hash, terms.hashlock
+        )
+        is_held = False
+        if secret is None and swap.state == SwapState.BOTH_FINAL:
+            is_held = await self._book.find_held_secret(uow, terms.order_hash, terms.fill_index) is not None
         return Rows(
             swap=swap,
             parties=await store.list_parties(uow, swap.id),
@@ -184,7 +192,8 @@ class SwapReader:
             destination=destination if mismatch is None else None,
             mismatch=mismatch,
             is_taken_by_other=any(one.immutables.taker != swap.terms.taker for one in fill),
-            secret=secret or await escrow_store.find_shown_secret(uow, terms.order_hash, terms.hashlock),
+            secret=secret,
+            is_secret_held=is_held,
             legs=await self._read_legs(uow, swap),
             public_legs_today=await store.count_public_legs(uow, self._clock.now() - timedelta(days=1)),
         )

@@ -5,6 +5,7 @@ Every swap is moved by its process; the service only creates rows, stores the se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -137,7 +138,7 @@ class SwapService:
             # First the process, then the swap, then the order: the order in which a step of the process locks them.
             await processes.wake(uow, KIND, [swap.id], now)
             locked = await store.find_swap(uow, swap.id, lock=True)
-            if locked is None or locked.state != SwapState.BOTH_FINAL:
+            if locked is None or (locked.state != SwapState.BOTH_FINAL and locked.secret_released_at is None):
                 raise SecretTooLate("the swap has moved on")
             if locked.secret_released_at is None:
                 await store.insert_secret(
@@ -147,6 +148,21 @@ class SwapService:
                 await tell(uow, locked)
                 await self._book.on_swap_changed(uow, locked)
         return locked
+
+    async def lock_unreleased(self, uow: UnitOfWork, order_hash: bytes, fill_index: int) -> None:
+        """Keep a fill from releasing its secret until this unit of work ends, and wake its swap then: the secret that the
+        maker leaves with us, or takes back, counts from here. There need not be a swap yet.
+
+        Raises:
+            SecretTooLate: the secret is out, or the swap is over.
+        """
+        swap = _counting(await store.list_fill(uow, order_hash, fill_index))
+        if swap is None:
+            return
+        await processes.wake(uow, KIND, [swap.id], self._clock.now())
+        locked = await store.find_swap(uow, swap.id, lock=True)
+        if locked is None or locked.state not in _BEFORE_SECRET | {SwapState.BOTH_FINAL, SwapState.CANCELLED}:
+            raise SecretTooLate(f"the swap is {swap.state}", state=swap.state)
 
     async def secret_for_taker(self, principal: Principal, order_hash: bytes, fill_index: int) -> bytes:
         """The secret, for the taker of the fill only: released by the maker, or shown by a withdrawal on a chain.
@@ -252,11 +268,14 @@ class SwapService:
         return swap
 
     async def _current(self, order_hash: bytes, fill_index: int) -> Swap:
-        """The attempt at a fill that counts: the newest one that was not cancelled."""
+        """The attempt at a fill that counts.
+
+        Raises:
+            SwapNotFound: there is none.
+        """
         async with self._database.system("settlement") as uow:
             swaps = await store.list_fill(uow, order_hash, fill_index)
-        live = [swap for swap in swaps if swap.state != SwapState.CANCELLED]
-        chosen = next((swap for swap in live if swap.source_escrow is not None), live[0] if live else None)
+        chosen = _counting(swaps)
         if chosen is None:
             raise SwapNotFound("nobody has taken this fill")
         return chosen
@@ -277,6 +296,12 @@ class SwapService:
         if principal.kind == "session":
             return principal.wallet_id == party.wallet_id
         return principal.kind == "app"
+
+
+def _counting(attempts: Sequence[Swap]) -> Swap | None:
+    """Of the attempts at a fill, newest first, the one that counts: not cancelled, and with the escrow where one has it."""
+    live = [swap for swap in attempts if swap.state != SwapState.CANCELLED]
+    return next((swap for swap in live if swap.source_escrow is not None), live[0] if live else None)
 
 
 def _is_only_asked_for(swap: Swap) -> bool:

@@ -206,17 +206,20 @@ async def list_due_at_head(uow: UnitOfWork, chain: str, time: int) -> list[str]:
 
 async def insert_secret(
     uow: UnitOfWork, swap_id: SwapId, secret: bytes, source_time: int, destination_time: int, now: datetime
-) -> None:
-    """Store a secret at its legal release."""
-    await uow.execute(
+) -> bool:
+    """Store a secret at its legal release; False: it was released before."""
+    inserted = await uow.execute(
         "insert into swap_secrets (swap_id, secret, source_time, destination_time, released_at)"
-        " values (%s, %s, %s, %s, %s)",
+        " values (%s, %s, %s, %s, %s) on conflict do nothing",
         (swap_id, secret, source_time, destination_time, now),
     )
+    if inserted == 0:
+        return False
     await uow.execute(
         "update swaps set secret_released_at = %s, version = version + 1, updated_at = %s where id = %s",
         (now, now, swap_id),
     )
+    return True
 
 
 async def find_secret(uow: UnitOfWork, swap_id: SwapId) -> bytes | None:

@@ -66,6 +66,8 @@ class Behaviour:
     """How many of its own actions an external taker carries out."""
     maker_delay: int | None = 1
     """Seconds after both are final at which the maker's client asks for the release; None: never."""
+    is_secret_held: bool = False
+    """The maker left its secret with the deployment; its client may release it all the same."""
     is_session_revoked_after: int = 99
     """From how many legs of a managed taker on the policy refuses."""
     inclusion: int = 2
@@ -125,6 +127,7 @@ class World:
             source=escrow(self.source, self.now, PROFILE.source_finality),
             destination=escrow(self.destination, self.destination_now(), PROFILE.destination_finality),
             has_secret=self.is_released or self.secret_public,
+            is_secret_held=self.b.is_secret_held,
             legs=dict(self.legs),
         )
 
@@ -220,7 +223,12 @@ class World:
 
     def _coordinator(self) -> None:
         for _ in range(10):
-            decision = decide(self.state, self.facts())
+            facts = self.facts()
+            decision = decide(self.state, facts)
+            if decision.releases_secret:
+                assert self.b.is_secret_held
+                assert not self.is_released
+                self.is_released, self.released_at_facts = True, facts
             self._apply(decision)
             if self.state in TERMINAL_STATES or decision.waiting_for is not None:
                 return

@@ -83,6 +83,13 @@ def test_machine__maker_never_releases__both_are_whole() -> None:
     assert S.SOURCE_CANCELLING in world.visited
 
 
+def test_machine__secret_is_held__settles_without_the_maker() -> None:
+    world = World(Behaviour(maker_delay=None, is_secret_held=True))
+    assert world.play() is S.SETTLED
+    assert world.visited == WAY_THERE
+    assert world.released_at_facts is not None
+
+
 def test_machine__session_revoked_after_source__stranger_cancellation_refunds() -> None:
     world = World(Behaviour(is_session_revoked_after=1))
     assert world.play() is S.REFUNDED
@@ -108,6 +115,7 @@ def test_machine__every_open_state__has_a_step() -> None:
         taker_delay=st.integers(0, 60),
         taker_stops_after=st.integers(0, 5),
         maker_delay=st.one_of(st.none(), st.integers(0, 60)),
+        is_secret_held=st.booleans(),
         is_session_revoked_after=st.one_of(st.just(99), st.integers(0, 5)),
         inclusion=st.integers(1, PROFILE.source_inclusion - 1),
         offset=st.integers(-PROFILE.clock_skew + 1, PROFILE.clock_skew - 1),
@@ -141,6 +149,7 @@ def test_machine__anybody_stops_anywhere__maker_never_loses(behaviour: Behaviour
     st.builds(
         Behaviour,
         maker_delay=st.one_of(st.none(), st.integers(0, 40)),
+        is_secret_held=st.booleans(),
         inclusion=st.integers(1, 3),
         stops=st.dictionaries(st.integers(1_000, 1_120), st.integers(1, 12), max_size=6),
     )
@@ -162,6 +171,7 @@ def test_machine__coordinator_stops_for_a_while__every_token_ends_with_its_side(
         Behaviour,
         mode=st.sampled_from(["managed", "external"]),
         taker_stops_after=st.integers(0, 5),
+        is_secret_held=st.booleans(),
         inclusion=st.integers(1, 3),
         stops=st.dictionaries(st.integers(1_000, 1_120), st.integers(1, 200), max_size=3),
     )
@@ -210,9 +220,25 @@ any_facts = st.builds(
     destination=st.one_of(st.none(), escrow_facts),
     is_taken_by_other=st.booleans(),
     has_secret=st.booleans(),
+    is_secret_held=st.booleans(),
     may_sponsor=st.booleans(),
     legs=st.dictionaries(st.sampled_from(list(Leg)), leg_facts),
 )
+
+
+@settings(max_examples=examples(1_000), deadline=None)
+@given(st.sampled_from(OPEN_STATES), any_facts)
+def test_machine__held_secret__goes_out_only_where_a_submitted_one_would_be_taken(
+    state: SwapState, facts: Facts
+) -> None:
+    decision = decide(state, facts)
+    if decision.releases_secret:
+        assert (state, decision.state) == (S.BOTH_FINAL, S.SECRET_RELEASED)
+        assert facts.is_secret_held
+        assert not facts.has_secret
+        assert secret_release(facts) is None
+    elif state is S.BOTH_FINAL and facts.is_secret_held and not facts.has_secret:
+        assert secret_release(facts) is not None
 
 
 @settings(max_examples=examples(1_000), deadline=None)

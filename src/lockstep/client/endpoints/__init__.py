@@ -52,6 +52,8 @@ class Endpoints:
     cancel_order = Call(settlement.cancel_order)
     fill_order = Call(settlement.fill_order)
     submit_secret = Call(settlement.submit_secret)
+    hold_secret = Call(settlement.hold_secret)
+    take_back_secret = Call(settlement.take_back_secret)
     get_secret = Call(settlement.get_secret)
 
     get_swap = Call(settlement.get_swap)

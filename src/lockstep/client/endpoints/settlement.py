@@ -5,6 +5,7 @@ from __future__ import annotations
 from lockstep.client.decoding import read
 from lockstep.client.models import (
     BookOrder,
+    HeldSecret,
     Price,
     Readiness,
     ReleasedSecret,
@@ -14,7 +15,19 @@ from lockstep.client.models import (
     TransactionDetail,
 )
 from lockstep.client.orders import SwapOrder
-from lockstep.client.requests import Page, Request, Wait, get, given, listing, new_idempotency_key, of, segment, send
+from lockstep.client.requests import (
+    Page,
+    Request,
+    Wait,
+    get,
+    given,
+    listing,
+    new_idempotency_key,
+    nothing,
+    of,
+    segment,
+    send,
+)
 
 # --- transactions -----------------------------------------------------------------------------------------------------
 
@@ -144,6 +157,21 @@ def submit_secret(order_hash: str, secret: bytes, *, fill_index: int = 0) -> Req
     """Release the secret of a fill. Check both escrows yourself first: from then on the taker can withdraw."""
     body = {"fill_index": fill_index, "secret": "0x" + secret.hex()}
     return send("POST", f"/v1/orders/{segment(order_hash)}/secrets", of(Swap), body, is_repeatable=True)
+
+
+def hold_secret(order_hash: str, secret: bytes, *, fill_index: int = 0) -> Request[HeldSecret]:
+    """Leave the secret of a fill with the deployment, sealed; it is released for you once both escrows are final.
+
+    You then trust the deployment to look at both chains, and need not be there when it is time.
+    """
+    path = f"/v1/orders/{segment(order_hash)}/fills/{fill_index}/held-secret"
+    return send("PUT", path, of(HeldSecret), {"secret": "0x" + secret.hex()}, is_repeatable=True)
+
+
+def take_back_secret(order_hash: str, *, fill_index: int = 0) -> Request[None]:
+    """Have a held secret forgotten before it is released."""
+    path = f"/v1/orders/{segment(order_hash)}/fills/{fill_index}/held-secret"
+    return send("DELETE", path, nothing, is_repeatable=True)
 
 
 def get_secret(order_hash: str, *, fill_index: int = 0) -> Request[ReleasedSecret]:

@@ -146,6 +146,15 @@ class ReleasedSecret:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldSecret(Model):
+    """That the deployment holds the secret of a fill, and since when."""
+
+    order_hash: str
+    fill_index: int
+    held_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class SwapSide(Model):
     """One side of a swap."""
 

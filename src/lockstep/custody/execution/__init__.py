@@ -31,7 +31,7 @@ from lockstep.custody.execution.errors import (
     WalletKeyExists,
     WalletKeyMissing,
 )
-from lockstep.custody.execution.kms import LocalKms, create_key_file, read_key_file
+from lockstep.custody.execution.kms import LocalKms, create_key_file, derive_key, read_key_file
 from lockstep.custody.execution.local import LocalExecutor
 from lockstep.custody.execution.recovery import create_recovery_key, open_recovery_share
 from lockstep.custody.execution.shares import AuthShares
@@ -52,6 +52,7 @@ from lockstep.custody.execution.types import (
     TypedDataPayload,
     WalletKey,
 )
+from lockstep.custody.execution.vault import SecretVault
 
 __all__ = [
     "TRANSPORT_PURPOSES",
@@ -73,6 +74,7 @@ __all__ = [
     "ProtocolViolation",
     "SameKeyForBothShares",
     "SealBroken",
+    "SecretVault",
     "ShareMismatch",
     "Signature",
     "SignatureFault",
@@ -95,6 +97,7 @@ __all__ = [
     "WalletKeyMissing",
     "create_key_file",
     "create_recovery_key",
+    "derive_key",
     "generation_digest",
     "open_recovery_share",
     "read_key_file",

@@ -26,7 +26,7 @@ from lockstep.custody.execution.errors import (
     SignerRestarted,
     SigningRefused,
 )
-from lockstep.custody.execution.kms import KEY_BYTES, derive
+from lockstep.custody.execution.kms import KEY_BYTES, derive_key
 from lockstep.custody.execution.types import Op, SignerIdentity, WalletKey
 from lockstep.custody.execution.wire import Reader, Writer
 from lockstep.kit.clock import Clock, epoch_ms
@@ -48,8 +48,8 @@ class AuthorizationKey:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"expected a key of {KEY_BYTES} bytes, was {len(key)}")
-        self._authorize = derive(key, "execution-authorization:v1")
-        self._channel = derive(key, "signer-channel:v1")
+        self._authorize = derive_key(key, "execution-authorization:v1")
+        self._channel = derive_key(key, "signer-channel:v1")
 
     def mac(self, body: bytes) -> bytes:
         """HMAC over the fields of an authorization."""

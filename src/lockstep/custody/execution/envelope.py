@@ -1,20 +1,22 @@
-"""The sealed form of a share: AES-256-GCM under a fresh data key, which a provider wraps; both bound to their place.
+"""Sealed bytes: AES-256-GCM under a fresh data key, which a provider wraps; both bound to their place.
 
     "CSE1" | u8 alg (1 = AES-256-GCM) | u8 kek type (1 = local)
     u16 length, kek id | u32 kek version | u16 length, wrapped data key | 12-byte nonce | ciphertext and 16-byte tag
 
-The place (app, wallet, address, kind of share, set, index, threshold, total, algorithm, key id) is the associated
-data, as RFC 8785 JSON: a share that is moved to another row does not open. The version of the key is bound to the
-wrapped data key only, so that rotation wraps the data key anew and leaves the share as it is.
+The place (of a share: app, wallet, address, kind, set, index, threshold, total; of a secret: order and fill), the
+algorithm and the key id are the associated data, as RFC 8785 JSON: what is moved to another row does not open. The
+version of the key is bound to the wrapped data key only, so that rotation wraps the data key anew and leaves the sealed
+bytes as they are.
 """
 
 from __future__ import annotations
 
 import secrets
 import struct
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Protocol
 
 import rfc8785
 from cryptography.exceptions import InvalidTag
@@ -33,9 +35,17 @@ MAX_WRAPPED_KEY = 1024
 _HEAD = struct.Struct(">4sBBH")
 
 
+class Place(Hashable, Protocol):
+    """The one place where sealed bytes are valid."""
+
+    def members(self) -> dict[str, str | int]:
+        """What names it. No two kinds of places have the same members."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealContext:
-    """The one place where a sealed share is valid."""
+    """The place of a share."""
 
     app_id: str
     wallet_id: str
@@ -46,30 +56,28 @@ class SealContext:
     threshold: int
     total: int
 
+    def members(self) -> dict[str, str | int]:
+        return {
+            "app": self.app_id,
+            "wallet": self.wallet_id,
+            "address": self.address,
+            "share": self.share,
+            "set": self.set_id.hex(),
+            "index": self.index,
+            "t": self.threshold,
+            "n": self.total,
+        }
+
 
 @lru_cache(maxsize=8192)
-def associated_data(context: SealContext, alg: str, key_id: str) -> bytes:
+def associated_data(place: Place, alg: str, key_id: str) -> bytes:
     """Version 1 of the associated data, as RFC 8785 JSON."""
-    return rfc8785.dumps(
-        {
-            "v": 1,
-            "app": context.app_id,
-            "wallet": context.wallet_id,
-            "address": context.address,
-            "share": context.share,
-            "set": context.set_id.hex(),
-            "index": context.index,
-            "t": context.threshold,
-            "n": context.total,
-            "alg": alg,
-            "kek": key_id,
-        }
-    )
+    return rfc8785.dumps({"v": 1, **place.members(), "alg": alg, "kek": key_id})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """The parts of a sealed share."""
+    """The parts of sealed bytes."""
 
     alg: int
     kek_type: int
@@ -129,7 +137,7 @@ def decode_envelope(content: bytes) -> Envelope:
     )
 
 
-def seal(provider: Provider, plaintext: bytes | bytearray, context: SealContext) -> bytes:
+def seal(provider: Provider, plaintext: bytes | bytearray, place: Place) -> bytes:
     """Seal bytes for one place under a fresh data key; returns the encoded envelope.
 
     Raises:
@@ -137,7 +145,7 @@ def seal(provider: Provider, plaintext: bytes | bytearray, context: SealContext)
     """
     if not 0 < len(plaintext) <= MAX_PLAINTEXT:
         raise ValueError(f"expected 1 to {MAX_PLAINTEXT} bytes to seal, was {len(plaintext)}")
-    aad = associated_data(context, "AES-256-GCM", provider.key_id)
+    aad = associated_data(place, "AES-256-GCM", provider.key_id)
     data_key, nonce = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(NONCE_BYTES)
     return Envelope(
         alg=ALG_AES_256_GCM,
@@ -150,7 +158,7 @@ def seal(provider: Provider, plaintext: bytes | bytearray, context: SealContext)
     ).encode()
 
 
-def open_envelope(provider: Provider, envelope: Envelope, context: SealContext) -> bytearray:
+def open_envelope(provider: Provider, envelope: Envelope, place: Place) -> bytearray:
     """Open an envelope at its place. The caller wipes what it gets.
 
     Raises:
@@ -158,7 +166,7 @@ def open_envelope(provider: Provider, envelope: Envelope, context: SealContext) 
     """
     if envelope.kek_type != provider.kind or envelope.kek_id != provider.key_id:
         raise SealBroken(f"the envelope is sealed with another key than {provider.key_id}")
-    aad = associated_data(context, "AES-256-GCM", provider.key_id)
+    aad = associated_data(place, "AES-256-GCM", provider.key_id)
     data_key = provider.unwrap(envelope.wrapped_key, envelope.kek_version, aad)
     if len(data_key) != KEY_BYTES:
         raise SealBroken(f"expected a data key of {KEY_BYTES} bytes, was {len(data_key)}")
@@ -166,5 +174,5 @@ def open_envelope(provider: Provider, envelope: Envelope, context: SealContext) 
     try:
         AESGCM(data_key).decrypt_into(envelope.nonce, envelope.ciphertext, aad, plaintext)
     except InvalidTag as error:
-        raise SealBroken("the sealed share was moved or edited") from error
+        raise SealBroken("the sealed bytes were moved or edited") from error
     return plaintext

@@ -87,7 +87,7 @@ class ShareMismatch(Stop):
 
 
 class SealBroken(Stop):
-    """A sealed share does not open."""
+    """Sealed bytes do not open."""
 
     code = "seal_broken"
 

@@ -54,7 +54,7 @@ class Provider(Protocol):
         """
 
 
-def derive(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
+def derive_key(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
     """A key for one purpose out of 32 uniform bytes (HKDF-SHA256, RFC 5869, no salt)."""
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=f"lockstep:{purpose}".encode()).derive(key)
 
@@ -81,10 +81,10 @@ class LocalKms:
         self.key_version = max(keys) if version is None else version
         if self.key_version not in keys or not all(0 < number < 2**32 for number in keys):
             raise KeyFileInvalid("expected key versions of at least 1, the current one among them")
-        self._ciphers = {number: AESGCM(derive(key, "kek:wrap:v1")) for number, key in keys.items()}
-        self.fingerprints = frozenset(derive(key, "kek:fingerprint:v1", 16) for key in keys.values())
+        self._ciphers = {number: AESGCM(derive_key(key, "kek:wrap:v1")) for number, key in keys.items()}
+        self.fingerprints = frozenset(derive_key(key, "kek:fingerprint:v1", 16) for key in keys.values())
         """Of every version: none of them may be among those of the other side."""
-        self.fingerprint = derive(keys[self.key_version], "kek:fingerprint:v1", 16)
+        self.fingerprint = derive_key(keys[self.key_version], "kek:fingerprint:v1", 16)
 
     @classmethod
     def from_file(cls, path: Path, *, key_id: str, version: int = 1) -> LocalKms:

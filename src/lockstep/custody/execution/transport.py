@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lockstep.custody.execution.errors import PayloadRefused
-from lockstep.custody.execution.kms import derive
+from lockstep.custody.execution.kms import derive_key
 from lockstep.custody.execution.types import TRANSPORT_PURPOSES, TransportPurpose
 
 MAX_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ class TransportKeys:
 
     def __init__(self, seed: bytes) -> None:
         self._keys = {
-            purpose: Ed25519PrivateKey.from_private_bytes(derive(seed, f"transport:v1:{purpose}"))
+            purpose: Ed25519PrivateKey.from_private_bytes(derive_key(seed, f"transport:v1:{purpose}"))
             for purpose in TRANSPORT_PURPOSES
         }
 

@@ -132,6 +132,8 @@ class Facts:
     """Another taker holds the source escrow of this fill."""
     has_secret: bool = False
     """Released to us, or seen on a chain."""
+    is_secret_held: bool = False
+    """The maker left its secret with us, to be released for it."""
     may_sponsor: bool = True
     """The sponsorship cap leaves room for a public duty."""
     legs: Mapping[Leg, LegFacts] = field(default_factory=dict)

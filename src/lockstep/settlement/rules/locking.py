@@ -120,7 +120,7 @@ def destination_locked(facts: Facts) -> Decision:
 
 
 def both_final(facts: Facts) -> Decision:
-    """The maker's client is to release the secret."""
+    """The secret is to be released: by the maker's client, or by us where it left its secret here."""
     if (other := _off_the_way(facts)) is not None:
         return other
     if facts.destination is None:
@@ -133,9 +133,15 @@ def both_final(facts: Facts) -> Decision:
     if facts.destination_time >= last:
         return go(SwapState.DESTINATION_CANCELLING, "no secret was released in time")
     refusal = secret_release(facts)
+    if refusal is None and facts.is_secret_held:
+        return Decision(
+            state=SwapState.SECRET_RELEASED,
+            reason="the secret that the maker left here is released",
+            releases_secret=True,
+        )
     return wait(
         SwapState.BOTH_FINAL,
-        "another_party",
+        "chain" if facts.is_secret_held else "another_party",
         f"the secret may not be released: {refusal}" if refusal else "the maker's client has to release the secret",
         wakes=((Side.DESTINATION, last),),
         deadline=(Side.DESTINATION, last),

@@ -25,6 +25,8 @@ class Decision:
     state: SwapState
     reason: str
     sends: tuple[Send, ...] = ()
+    releases_secret: bool = False
+    """The secret that the maker left with us goes to the taker with this step."""
     waiting_for: str | None = None
     """None: go on at once. chain: blocks. time: a moment of a chain. another_party. operator: somebody must look."""
     wakes: tuple[tuple[Side, int], ...] = ()
