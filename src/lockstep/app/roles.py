@@ -66,7 +66,7 @@ def run_serve(settings: Settings, workers: int = 1) -> None:
         workers: processes that share the port; each has a pool of database connections of its own.
 
     Raises:
-        AddressInUse: nothing was started. DatabaseUnavailable: at the start; later it is waited for.
+        AddressInUse: nothing was started. DatabaseUnavailable, SchemaOutdated: at the start; later it is waited for.
     """
     import uvicorn
 
@@ -75,6 +75,8 @@ def run_serve(settings: Settings, workers: int = 1) -> None:
     configure_logging(settings.log_level, service="serve", log_format=settings.log_format)
     http = settings.http
     _demand(http.host, http.port, "LOCKSTEP_HTTP__PORT")
+    if workers > 1:
+        asyncio.run(_demand_database(settings))  # or the server would start workers again and again
     failures: list[LockstepError] = []
     logging.getLogger("uvicorn.error").addFilter(lambda _: not failures)  # ours is told in our words
     with _shared_figures(workers), _told(failures):
@@ -113,6 +115,22 @@ def _demand(host: str, port: int, variable: str) -> None:
             raise AddressInUse(
                 f"{host}:{port} cannot be listened on; stop what uses it or choose another one with {variable}"
             ) from error
+
+
+async def _demand_database(settings: Settings) -> None:
+    """
+    Raises:
+        DatabaseUnavailable, SchemaOutdated.
+    """
+    from lockstep.app.migrate import check_schema
+    from lockstep.kit.database import Database
+
+    database = Database(settings.database_url.get_secret_value(), name="serve", min_size=1, max_size=1)
+    await database.open()
+    try:
+        await check_schema(database)
+    finally:
+        await database.close()
 
 
 @contextmanager

@@ -207,8 +207,9 @@ def test_role__port_taken__says_which_variable_chooses_another(
     assert "Traceback" not in done.stderr
 
 
-def test_serve__database_not_there__exit_4_and_no_traceback(environment: dict[str, str]) -> None:
-    done = run("serve", **environment, LOCKSTEP_HTTP__PORT=str(free_port()))
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve__database_not_there__exit_4_and_no_traceback(environment: dict[str, str], workers: str) -> None:
+    done = run("serve", "--workers", workers, **environment, LOCKSTEP_HTTP__PORT=str(free_port()))
     assert done.returncode == 4, done.stderr
     assert "database_unavailable" in done.stderr
     assert "Traceback" not in done.stderr
