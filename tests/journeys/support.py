@@ -384,17 +384,18 @@ class Deployment:
     def wait_ready(self, seconds: float = 30.0, url: str | None = None) -> None:
         until(lambda: self.ready(url)[0] == 200, "the API to be ready", seconds)
 
-    def second_serve(self, name: str = "serve-2") -> str:
-        """Another API process over the same database; returns its address."""
+    def second_serve(self, name: str = "serve-2", *, is_ready: bool = True, **settings: str) -> str:
+        """Another API process over the same database, with other settings where they are given; returns its address."""
         port = free_port()
-        variables = {"LOCKSTEP_HTTP__PORT": str(port)}
+        variables = {"LOCKSTEP_HTTP__PORT": str(port), **settings}
 
         async def start() -> None:
             self.stack.start_role(name, "serve", variables)
 
         self.run(start())
         url = f"http://127.0.0.1:{port}"
-        self.wait_ready(url=url)
+        if is_ready:
+            self.wait_ready(url=url)
         return url
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,9 +26,9 @@ def rough(make_deployment: Callable[..., Deployment]) -> Deployment:
     return make_deployment(environment={"LOCKSTEP_LIMITS__PER_ADDRESS": "2000/second"})
 
 
-def failed_parts(deployment: Deployment) -> dict[str, str]:
+def failed_parts(deployment: Deployment, url: str | None = None) -> dict[str, str]:
     """Code by part of those that `/health/ready` reports as failed."""
-    _, parts = deployment.ready()
+    _, parts = deployment.ready(url)
     return {name: part["code"] for name, part in parts.items() if part["status"] == "failed"}
 
 
@@ -76,6 +77,24 @@ def test_node__down_when_the_roles_start__is_named_and_work_resumes_by_itself(ro
     rough.wait_ready()
     assert app.wait_transaction(delayed)["state"] == "final"
     assert rough.balance(friend, SECOND) == 2
+
+
+def test_node__of_another_chain__is_named_and_not_used(rough: Deployment, tmp_path: Path) -> None:
+    app = rough.new_app()
+    wallet = app.wallet(ether=1)
+    chains = json.loads(Path(rough.stack.devnet.environment("service")["LOCKSTEP_CHAINS_FILE"]).read_text())
+    other = next(each["rpc_urls"] for each in chains if each["chain"] == SECOND)
+    mixed = [each | {"rpc_urls": other} if each["chain"] == FIRST else each for each in chains]
+    (tmp_path / "chains.json").write_text(json.dumps(mixed))
+    (tmp_path / "chains.json").chmod(0o600)
+    url = rough.second_serve("serve-wrong-node", is_ready=False, LOCKSTEP_CHAINS_FILE=str(tmp_path / "chains.json"))
+    try:
+        until(lambda: failed_parts(rough, url) == {f"chain {FIRST}": "wrong_chain"}, "the probe to name the node")
+        here = Caller(url, app.headers)
+        answer = here.raw("POST", f"/v1/wallets/{wallet['id']}/rpc/preview", payment(wallet["address"], 1))
+        assert (answer.status_code, answer.json()["code"]) == (500, "wrong_chain"), answer.text
+    finally:
+        rough.run(rough.stack.stop_role("serve-wrong-node"))
 
 
 def test_node__down_in_the_middle__loses_its_pool_but_no_payment(rough: Deployment) -> None:
