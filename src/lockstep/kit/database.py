@@ -39,6 +39,12 @@ class DatabaseUnavailable(Retry):
     code = "database_unavailable"
 
 
+class DatabaseFull(Retry):
+    """The database server has no room left on its disk, or no memory; nothing was written. Make room; it goes on by itself."""
+
+    code = "database_full"
+
+
 class PoolExhausted(Retry):
     """Every database connection is busy; try again in a moment."""
 
@@ -270,6 +276,8 @@ class Database:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if _is_connection_loss(error):
                 raise DatabaseUnavailable from error
+            if error.sqlstate is not None and error.sqlstate.startswith("53"):  # insufficient resources
+                raise DatabaseFull from error
             raise
         except LockstepError:
             if uow is not None:

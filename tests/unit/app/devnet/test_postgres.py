@@ -23,6 +23,7 @@ from lockstep.app.devnet.errors import AlreadyRunning, DevnetFailed, DiskFull, F
 from lockstep.app.devnet.machine import prepare_folder, until
 from lockstep.app.devnet.postgres import Postgres, end_servers, server_processes
 from lockstep.app.devnet.programs import Programs, installed_programs
+from lockstep.kit.database import Database, DatabaseFull
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes users, which only root may")
 
@@ -341,24 +342,59 @@ def test_prepare_folder__disk_too_small__says_how_much_is_left(tmp_path: Path) -
         prepare_folder(tmp_path / "new", room_bytes=1 << 60)
 
 
-@as_root
-async def test_start__disk_really_full__says_so(tmp_path: Path) -> None:
-    """A cluster on a small file system of its own, filled up before the server starts again."""
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own."""
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320m", "tmpfs", tmp_path], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("this machine does not let us mount a file system")
-    try:
-        async with Postgres(tmp_path / "postgres", durable=False):
-            pass
-        with (tmp_path / "filler").open("wb") as filler, pytest.raises(OSError, match="No space left"):
-            while True:
-                filler.write(bytes(1 << 20))
-                filler.flush()
-        with pytest.raises(DiskFull, match="free some space"):
-            await Postgres(tmp_path / "postgres", durable=False).start()
-        assert server_processes(tmp_path / "postgres" / "cluster") == []
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all the room there is."""
+    with (disk / "filler").open("wb") as filler, pytest.raises(OSError, match="No space left"):
+        while True:
+            filler.write(bytes(1 << 20))
+            filler.flush()
+    return disk / "filler"
+
+
+@as_root
+async def test_start__disk_really_full__says_so(small_disk: Path) -> None:
+    async with Postgres(small_disk / "postgres", durable=False):
+        pass
+    fill(small_disk)
+    with pytest.raises(DiskFull, match="free some space"):
+        await Postgres(small_disk / "postgres", durable=False).start()
+    assert server_processes(small_disk / "postgres" / "cluster") == []
+
+
+@as_root
+async def test_work__disk_fills_up__is_refused_for_now_and_goes_on_once_there_is_room(small_disk: Path) -> None:
+    async with Postgres(small_disk / "postgres", durable=False) as server:
+        database = Database(server.url(), name="test")
+        await database.open()
+        try:
+            async with database.connection() as connection:
+                await connection.execute("create role lockstep_system; create table kept (words text)")
+                await connection.execute("grant all on kept to lockstep_system")
+            filler = fill(small_disk)
+
+            async def write() -> None:
+                async with database.system("test") as uow:
+                    await uow.execute("insert into kept select repeat(md5(n::text), 99) from generate_series(1, 999) n")
+
+            with pytest.raises(DatabaseFull) as refused:
+                await write()
+            assert refused.value.http_status == 503
+            filler.unlink()
+            await write()
+            async with database.system("test") as uow:
+                assert (await uow.get("select count(*) as n from kept"))["n"] == 999
+        finally:
+            await database.close()
 
 
 async def test_start__package_missing__names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
