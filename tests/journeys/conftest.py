@@ -1,4 +1,4 @@
-"""Deployments for stories. At most two run at once: the stories of one group of workers share one.
+"""Deployments for stories: the gentle stories of a test process share one.
 
 ``deployment`` is shared by stories that leave it as they found it; ``make_deployment`` is for those that break it.
 """
@@ -16,20 +16,10 @@ from tests.journeys.traders import Market
 from lockstep.app.devnet.anvil import anvil_program
 from lockstep.app.devnet.errors import ProgramsMissing
 
-ROUGH = ("test_faults", "test_kill", "test_swap_reorg")
-"""Modules that start deployments of their own."""
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "xdist_group(name): tests of one group run in one worker")
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            is_rough = item.path.stem.startswith(ROUGH)
-            item.add_marker(pytest.mark.xdist_group("journeys-rough" if is_rough else "journeys"))
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.chain)
 
