@@ -355,10 +355,10 @@ class Deployment:
         query = " union all ".join(f"select '{t['name']}' as name, count(*) as n from {t['name']}" for t in tables)
         return {row["name"]: row["n"] for row in self.rows(query)}
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The real command line, under the settings of the service."""
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """The real command line, under the settings of the service and others that are given."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
-        environment = {**kept, **self.stack.devnet.environment("service")}
+        environment = {**kept, **self.stack.devnet.environment("service"), **settings}
         return subprocess.run(
             [sys.executable, "-m", "lockstep.app.cli", *arguments],
             env=environment,

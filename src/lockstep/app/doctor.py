@@ -56,6 +56,8 @@ async def examine(settings: Settings) -> list[Finding]:
             ("database", "clock", lambda: _clock(settings)),
             ("signer", "keys and socket", lambda: _signer(settings)),
         ]
+        if settings.chain_pairs:
+            looks.append(("swaps", "coordinator", lambda: _coordinator(settings)))
         for client in chains:
             looks.append(("chains", client.chain, lambda client=client: _chain(client)))  # type: ignore[misc]  # bound per loop
         return list(await asyncio.gather(*(_look(*look) for look in looks)))
@@ -127,6 +129,12 @@ async def _signer(settings: Settings) -> str:
     finally:
         await signer.close()
     return f"{identity.signer_id} answers and shares our authorization key"
+
+
+async def _coordinator(settings: Settings) -> str | tuple[Verdict, str]:
+    if settings.coordinator is None:
+        return "warn", "there is none: nobody finishes or undoes a swap whose party stops; set LOCKSTEP_COORDINATOR__*"
+    return f"wallet {settings.coordinator.wallet_id} performs public duties"
 
 
 async def _chain(client: EvmClient) -> str | tuple[Verdict, str]:

@@ -26,6 +26,10 @@ from lockstep.app.demo.own_node import (
 )
 from lockstep.client import AsyncClient, BookOrder, ProblemError, destination_amount, order_hash
 
+MARGIN_SECONDS = 10
+"""What the taker needs between the destination's cancellation and the source's: the maker's last withdrawal must become
+final, be seen, and be used on the source. For blocks of one second; take minutes on real chains."""
+
 
 async def register(api: AsyncClient, account: LocalAccount, hash_text: str, source: OwnNode) -> BookOrder:
     """Read an order, check that its members are those behind its hash, and reserve its fill.
@@ -82,7 +86,7 @@ async def lock_destination(account: LocalAccount, order: BookOrder, locked: Seen
         destination.factory,
         "createDestination",
         immutables,
-        locked.opens("source_cancellation"),
+        locked.opens("source_cancellation") - MARGIN_SECONDS,  # the factory refuses to lock it later
         value=terms["safetyDeposit"],
     )
     found = await destination.list_locks("destination", bytes.fromhex(order.hash[2:]))
