@@ -1,6 +1,7 @@
 """What a node's words mean: outcome of a send, and revert data in an error. Pure; nodes differ, so texts are matched.
 
-Source: error texts of geth, Nethermind, Erigon, Besu, reth and anvil as they are sent for eth_sendRawTransaction.
+Source: error texts of geth, Nethermind, Erigon, Besu, reth and anvil as they are sent for eth_sendRawTransaction; each has
+its test, with the file it was read from (tests/support/stub_node/dialects.py).
 """
 
 import re
@@ -64,16 +65,18 @@ def best_send(results: Sequence[SendResult]) -> SendResult:
 
 _SEND_TEXTS: tuple[tuple[SendOutcome, tuple[str, ...]], ...] = (
     # The order matters: "replacement transaction underpriced" before "underpriced", and so on.
-    (SendOutcome.UNDERPRICED, ("replacement transaction underpriced", "replacement fee too low", "replacement not allowed", "gas price too low to replace")),
-    (SendOutcome.ALREADY_KNOWN, ("already known", "already imported", "alreadyknown", "same hash was already imported", "known transaction", "transaction already in pool", "already exists")),
+    (SendOutcome.UNDERPRICED, ("replacement transaction underpriced", "replacement fee too low", "replacement not allowed", "replacementnotallowed", "could not replace existing tx", "to replace existing transaction", "gas price too low to replace")),
+    (SendOutcome.ALREADY_KNOWN, ("already known", "already imported", "alreadyknown", "same hash was already imported", "with same hash", "known transaction", "transaction already in pool", "already exists")),
     (SendOutcome.NONCE_TOO_LOW, ("nonce too low", "nonce is too low", "oldnonce", "old nonce", "nonce has already been used")),
-    (SendOutcome.NONCE_GAP, ("nonce too high", "nonce is too high", "too far in the future", "exceeds next nonce", "nonce gap", "future transaction")),
+    (SendOutcome.NONCE_GAP, ("nonce too high", "nonce is too high", "too far in the future", "too far in future", "noncetoofarinfuture", "too distant from current sender nonce", "exceeds next nonce", "nonce gap", "noncegap", "gapped-nonce", "future transaction")),
     (SendOutcome.INSUFFICIENT_FUNDS, ("insufficient funds", "insufficient balance", "not enough funds", "upfront cost exceeds account balance", "insufficientfunds")),
     (SendOutcome.FEE_TOO_LOW, ("less than block base fee", "fee cap less than", "max fee per gas less", "feetoolow", "fee too low")),
-    (SendOutcome.UNDERPRICED, ("underpriced", "tip below minimum", "tip cap below", "gas tip cap", "gas price too low", "gas price below")),
-    (SendOutcome.INVALID, ("intrinsic gas too low", "intrinsic gas too high", "exceeds block gas limit", "gas limit too high", "gas limit exceeds", "gas limit is too high", "exceeds the configured cap", "gas uint64 overflow", "oversized data", "max initcode size", "invalid sender", "invalid chain id", "wrong chain", "invalid signature", "floor data gas", "tip higher than fee cap", "max priority fee per gas higher", "rlp:", "failed to decode", "sender is not an eoa", "sender not an eoa", "transaction type not supported")),
+    (SendOutcome.UNDERPRICED, ("underpriced", "tip below minimum", "priority fee below minimum", "tip cap below", "gas tip cap", "gas price too low", "gas price below")),
+    (SendOutcome.INVALID, ("intrinsic gas too low", "intrinsic gas too high", "intrinsicgas", "exceeds block gas limit", "exceeds max transaction gas limit", "greater than the block gas limit", "gas limit reached", "gaslimitexceeded", "gas limit too high", "gas limit exceeds", "gas limit is too high", "exceeds the configured cap", "gas uint64 overflow", "gasuintoverflow", "int256overflow", "cost overflow", "negative value", "oversized data", "rlptoolong", "maxtxsizeexceeded", "max initcode size", "initcode too large", "nonce has max value", "transaction invalid", "invalid sender", "failed to recover sender", "failedtoresolvesender", "invalid chain id", "wrong chain", "invalid signature", "invalid transaction signature", "only replay-protected", "floor data gas", "tip higher than fee cap", "max priority fee per gas higher", "rlp:", "failed to decode", "sender is not an eoa", "sender not an eoa", "transaction type not supported", "transaction type is not activated", "notsupportedtxtype")),
 )  # fmt: skip
 _UNKNOWN_TEXTS = ("unknown transaction",)
+_WHOLE_TEXTS = {"invalid": SendOutcome.INVALID}
+"""Words too common to look for inside others; Nethermind said no more than this, or details behind a comma."""
 _REVERT_TEXTS = ("revert", "evm error", "vm execution error", "vm exception", "invalid opcode", "out of gas", "stack underflow", "stack overflow", "bad instruction", "invalid jump")  # fmt: skip
 _BUSY_TEXTS = ("rate limit", "too many requests", "limit exceeded", "429", "timeout", "timed out", "txpool is full", "temporarily unavailable", "header not found", "missing trie node")  # fmt: skip
 _HEX = re.compile(r"0x(?:[0-9a-fA-F]{2}){4,}")
@@ -84,6 +87,8 @@ def classify_send(message: str) -> SendOutcome:
     text = message.lower()
     if any(part in text for part in _UNKNOWN_TEXTS):
         return SendOutcome.UNKNOWN
+    if (whole := _WHOLE_TEXTS.get(text.partition(",")[0])) is not None:
+        return whole
     for outcome, parts in _SEND_TEXTS:
         if any(part in text for part in parts):
             return outcome
