@@ -216,6 +216,8 @@ class ChainSettings(Section):
     """What people are shown."""
     rpc_urls: tuple[SecretStr, ...] = Field(min_length=1)
     """Nodes, the preferred one first; secret, because many carry a key."""
+    ws_url: SecretStr | None = None
+    """WebSocket of a node that announces new blocks (`eth_subscribe`); without it the nodes are polled."""
     read_quorum: int = Field(1, ge=1)
     """How many of the nodes must agree where money depends on it: states of escrows, blocks that count as final."""
     finality_blocks: int = Field(ge=0)
@@ -247,6 +249,7 @@ class ChainSettings(Section):
             chain_id=parse_chain(self.chain),
             name=self.name,
             rpc_urls=tuple(url.get_secret_value() for url in self.rpc_urls),
+            ws_url=self.ws_url.get_secret_value() if self.ws_url is not None else None,
             read_quorum=self.read_quorum,
             finality_blocks=self.finality_blocks,
             block_seconds=self.block_seconds,

@@ -81,7 +81,7 @@ class BookKeeper:
         if not orders:
             return 0
         client = self._chains.get(chain)
-        validities = await self._read(client, orders, await client.head())
+        validities = await self._read(client, orders, (await client.heads.newest()).ref)
         async with self._database.system("auctions") as uow:
             # Also those that could not be read: they must not stand first in the queue for ever.
             await store.mark_checked(uow, [order.signed.hash for order in orders], now)

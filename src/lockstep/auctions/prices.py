@@ -56,11 +56,23 @@ class PriceClock:
         """Emit a price per open order and new head, as long as somebody watches."""
         while not stop.is_set():
             if is_watched():
-                try:
-                    for update in await self.tick():
-                        emit(update)
-                except (Retry, psycopg.Error) as error:
-                    log.warning("price_clock_waits", reason=type(error).__name__)
+                async with self._chains.watching():
+                    await self._run_watched(stop, emit, is_watched, milliseconds)
+            await pause(stop, timedelta(milliseconds=milliseconds).total_seconds())
+
+    async def _run_watched(
+        self,
+        stop: asyncio.Event,
+        emit: Callable[[PriceUpdate], None],
+        is_watched: Callable[[], bool],
+        milliseconds: int,
+    ) -> None:
+        while is_watched() and not stop.is_set():
+            try:
+                for update in await self.tick():
+                    emit(update)
+            except (Retry, psycopg.Error) as error:
+                log.warning("price_clock_waits", reason=type(error).__name__)
             await pause(stop, timedelta(milliseconds=milliseconds).total_seconds())
 
     async def tick(self, watched: Collection[bytes] | None = None) -> list[PriceUpdate]:
@@ -73,7 +85,7 @@ class PriceClock:
         orders = [order for order in self._orders if watched is None or order.signed.hash in watched]
         heads: dict[str, BlockRef] = {}
         for chain in {order.signed.order.source_chain for order in orders}:
-            heads[chain] = await self._chains.get(chain).head()
+            heads[chain] = (await self._chains.get(chain).heads.newest()).ref
         updates = []
         for order in orders:
             head = heads[order.signed.order.source_chain]

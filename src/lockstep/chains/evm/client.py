@@ -11,6 +11,7 @@ from typing import Any
 
 from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.errors import CallReverted, NodeError
+from lockstep.chains.evm.heads import HeadTracker
 from lockstep.chains.evm.nodes import Call, NodePool, RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, best_send, classify_send
 from lockstep.chains.evm.types import Address, BlockRef, Hash32
@@ -40,6 +41,8 @@ class EvmClient:
         self.config = config
         self.chain = config.chain
         self._nodes = NodePool(config)
+        self.heads = HeadTracker(config, self.head_header)
+        """The head as all who watch it in this process share it."""
 
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""

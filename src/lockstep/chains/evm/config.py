@@ -36,6 +36,8 @@ class ChainConfig:
     """Where followers begin that have no checkpoint yet: the block of our oldest contract."""
     read_quorum: int = 1
     """How many nodes must give the same answer to a reading that money depends on; 1: one node is believed."""
+    ws_url: str | None = field(default=None, repr=False)
+    """WebSocket of a node that announces new blocks; None: heads are polled."""
     request_seconds: float = 5.0
     batch_size: int = 200
     """Most calls in one JSON-RPC batch."""
@@ -53,5 +55,7 @@ class ChainConfig:
             raise ValueError(f"{self.chain}: finality_blocks is negative")
         if self.max_fee_per_gas < self.min_priority_fee_per_gas:
             raise ValueError(f"{self.chain}: max_fee_per_gas lies below min_priority_fee_per_gas")
+        if self.ws_url is not None and not self.ws_url.startswith(("ws://", "wss://")):
+            raise ValueError(f"{self.chain}: expected ws:// or wss:// in ws_url")
         if self.batch_size < 1:
             raise ValueError(f"{self.chain}: batch_size is below 1")

@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge
 from lockstep.chains.evm import store
 from lockstep.chains.evm.client import EvmClient
 from lockstep.chains.evm.errors import NodeError, ReorganisedTooDeep
-from lockstep.chains.evm.types import BlockRef
+from lockstep.chains.evm.types import BlockRef, Hash32
 from lockstep.chains.evm.wire import Header, Log, LogFilter
 from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database, UnitOfWork
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 KEPT_BLOCKS = 512
 """How many executed blocks are remembered; a deeper reorganisation stops the follower."""
 _PROBED_BLOCKS = 64
+_LONGEST_WAIT = 2.0
+"""Seconds without a new head after which it is looked anyway; well below the silence that a leader may keep."""
 
 
 class LogHandler(Protocol):
@@ -70,17 +72,22 @@ class Follower:
         self.name = name
         self.chain = client.chain
         self._client, self._database, self._clock, self._handler = client, database, clock, handler
+        self._looked_at: Hash32 | None = None
+        """The head of the last look."""
+        self._has_moved = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow while leading; wait to lead otherwise. Node and database faults are waited out."""
-        delay = min(max(self._client.config.block_seconds / 4, 0.05), 1.0)
+        heads = self._client.heads
         while not stop.is_set():
             try:
                 async with self._database.leadership(f"follower.{self.name}.{self.chain}") as lead:
-                    while lead is not None and not stop.is_set():
-                        await lead.execute("select 1")  # the lock lives and dies with this connection
-                        if not await self.follow_once():
-                            await pause(stop, delay)
+                    if lead is not None:
+                        async with heads.watching():
+                            while not stop.is_set():
+                                await lead.execute("select 1")  # the lock lives and dies with this connection
+                                if not await self.follow_once():
+                                    await heads.changed(self._looked_at, stop, _LONGEST_WAIT)
             except (Retry, psycopg.Error) as error:
                 log.warning("follower_waits", follower=self.name, chain=self.chain, reason=type(error).__name__)
             except Stop as error:
@@ -96,6 +103,7 @@ class Follower:
             return await self._follow_once()
         except _Moved as reason:
             log.info("follower_looks_again", follower=self.name, chain=self.chain, reason=str(reason))
+            self._has_moved = True
             return True
 
     async def checkpoint(self) -> BlockRef | None:
@@ -107,7 +115,8 @@ class Follower:
         checkpoint = await self.checkpoint()
         if checkpoint is None:
             checkpoint = await self._begin()
-        head = await self._client.head()
+        head = (await self._client.heads.newest(now=self._has_moved)).ref
+        self._has_moved, self._looked_at = False, head.hash
         if (head.number, head.hash) == (checkpoint.number, checkpoint.hash):
             return False
         if checkpoint.number >= 0:

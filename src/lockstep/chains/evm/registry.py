@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from lockstep.chains.evm.client import EvmClient
 from lockstep.chains.evm.config import ChainConfig
@@ -37,6 +38,14 @@ class ChainRegistry:
 
     def __contains__(self, chain: object) -> bool:
         return chain in self._clients
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Have the heads of all chains looked for as long as the block runs."""
+        async with AsyncExitStack() as stack:
+            for client in self:
+                await stack.enter_async_context(client.heads.watching())
+            yield
 
     async def check(self) -> dict[str, LockstepError | None]:
         """Ask every chain's nodes who they are: the fault per chain, None where all is well."""

@@ -48,6 +48,7 @@ class TransactionEngine:
         Args:
             database: needs up to three connections per chain while it works.
         """
+        self._chains = chains
         self._lanes = [Lane(client, database, clock, signer, settings or EngineSettings()) for client in chains]
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -56,7 +57,8 @@ class TransactionEngine:
         for lane in self._lanes:
             for name, look in (("prepare", prepare), ("send", send), ("track", track)):
                 loops.append(self._loop(lane, name, look, stop))
-        await asyncio.gather(*loops)
+        async with self._chains.watching():
+            await asyncio.gather(*loops)
 
     async def step(self) -> int:
         """One look of every loop on every chain, for tests and for draining; faults are raised."""

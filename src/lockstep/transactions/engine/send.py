@@ -43,7 +43,7 @@ async def send(lane: Lane) -> int:
             return 0
         attempts = await attempt_rows.list_attempts(uow, [t.id for t in due])
         newest = [attempts[t.id][-1] for t in due]
-        head = await lane.client.head()
+        head = (await lane.client.heads.newest()).ref
         crash.point(STEP, "before_effect")
         results = await lane.client.send_many([_raw(attempt) for attempt in newest])
         crash.point(STEP, "after_effect")

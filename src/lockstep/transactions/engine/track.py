@@ -34,7 +34,7 @@ async def track(lane: Lane) -> int:
     Raises:
         NodeUnavailable, NodeError: what was not written is looked at again.
     """
-    head = await lane.client.head()
+    head = (await lane.client.heads.newest()).ref
     is_new = head.hash != lane.head_seen
     moved = await _track_unmined(lane, head, everything=is_new)
     if is_new or moved:
