@@ -35,7 +35,16 @@ from pydantic_settings import (
 )
 
 from lockstep.assets import Token, erc20_asset
-from lockstep.chains.evm import Address, BadAddress, ChainConfig, UnknownChain, parse_address, parse_chain
+from lockstep.chains.evm import (
+    PROFILES,
+    Address,
+    BadAddress,
+    ChainConfig,
+    FeeStyle,
+    UnknownChain,
+    parse_address,
+    parse_chain,
+)
 
 T = TypeVar("T")
 
@@ -220,14 +229,20 @@ class ChainSettings(Section):
     """WebSocket of a node that announces new blocks (`eth_subscribe`); without it the nodes are polled."""
     read_quorum: int = Field(1, ge=1)
     """How many of the nodes must agree where money depends on it: states of escrows, blocks that count as final."""
-    finality_blocks: int = Field(ge=0)
+    profile: Literal["ethereum", "polygon", "arbitrum", "optimism", "zksync", "legacy"] = "ethereum"
+    """Kind of chain; gives the defaults of what is left out below. `optimism` is every chain of the OP stack, Base too."""
+    finality_blocks: int | None = Field(None, ge=0)
     """How deep a block must lie to be final."""
-    block_seconds: float = Field(gt=0)
+    finality_tag: Literal["finalized", "safe", "none"] | None = None
+    """Name that nodes give to the highest final block; with `finality_blocks` both must hold. Only where neither is given, the profile decides."""
+    block_seconds: float | None = Field(None, gt=0)
     """Usual time between blocks."""
+    fee_style: Literal["eip1559", "legacy"] | None = None
+    """Whether transactions name a fee cap with a tip (type 2), or one gas price (type 0)."""
     max_fee_per_gas: int = Field(gt=0)
     """Wei; the ceiling of every transaction that does not name a lower one."""
-    min_priority_fee_per_gas: int = Field(1_000_000, ge=0)
-    """Wei; the least tip that is offered."""
+    min_priority_fee_per_gas: int | None = Field(None, ge=0)
+    """Wei; the least tip that is offered, on legacy chains the least gas price."""
     contracts: dict[str, EvmAddress] = Field(default_factory=dict)
     """Our contracts by name, for example {"EscrowFactory": "0x…"}."""
     first_block: int = Field(0, ge=0)
@@ -239,11 +254,19 @@ class ChainSettings(Section):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
+        if self.finality_tag == "none" and self.finality_blocks is None:
+            raise ValueError("without a finality_tag, finality_blocks says how deep a final block lies")
         self.config()
         return self
 
     def config(self) -> ChainConfig:
-        """The form in which the chain client wants it."""
+        """The form in which the chain client wants it: what is given, and the profile's values for the rest."""
+        profile = PROFILES[self.profile]
+        finality_blocks, finality_tag = profile.finality_blocks, profile.finality_tag
+        if self.finality_blocks is not None or self.finality_tag is not None:
+            finality_blocks = self.finality_blocks or 0
+            finality_tag = None if self.finality_tag == "none" else self.finality_tag
+        tip = self.min_priority_fee_per_gas
         return ChainConfig(
             chain=self.chain,
             chain_id=parse_chain(self.chain),
@@ -251,10 +274,15 @@ class ChainSettings(Section):
             rpc_urls=tuple(url.get_secret_value() for url in self.rpc_urls),
             ws_url=self.ws_url.get_secret_value() if self.ws_url is not None else None,
             read_quorum=self.read_quorum,
-            finality_blocks=self.finality_blocks,
-            block_seconds=self.block_seconds,
+            finality_blocks=finality_blocks,
+            finality_tag=finality_tag,
+            block_seconds=profile.block_seconds if self.block_seconds is None else self.block_seconds,
             max_fee_per_gas=self.max_fee_per_gas,
-            min_priority_fee_per_gas=self.min_priority_fee_per_gas,
+            min_priority_fee_per_gas=profile.min_priority_fee_per_gas if tip is None else tip,
+            fee_style=profile.fee_style if self.fee_style is None else FeeStyle(self.fee_style),
+            has_fee_auction=profile.has_fee_auction,
+            data_fee=profile.data_fee,
+            transaction_gas_cap=profile.transaction_gas_cap,
             contracts={name: Address(address) for name, address in self.contracts.items()},
             first_block=self.first_block,
         )

@@ -62,6 +62,6 @@ class BookFollower:
 
     async def on_head(self, uow: UnitOfWork, head: BlockRef) -> None:
         """Move the orders that this block's time or finality moves."""
-        final = self._chains.get(head.chain).final_number(head)
+        final = await self._chains.get(head.chain).final_number(head)
         for order in await store.list_due(uow, head.chain, head.timestamp, final):
             await self._book.advance(uow, order, head.timestamp, final)

@@ -243,7 +243,7 @@ class SwapReader:
         if now is None:
             return head, None
         final: Outcome | None = None
-        final_number = client.final_number(head)
+        final_number = await client.final_number(head)
         if lock.block_number <= final_number:
             final = await self._read_state(client, address, await client.block(final_number))
         return head, EscrowFacts(

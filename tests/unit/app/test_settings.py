@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from lockstep.app.settings import PREFIX, MigrateSettings, Settings, SignerSettings
+from lockstep.chains.evm import PROFILES, ChainConfig, FeeStyle
 from lockstep.kit.settings import SettingsInvalid, load_settings
 
 FACTORY = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -149,6 +151,30 @@ def test_settings__contracts_on_a_chain_with_real_money__want_an_acknowledgement
     assert "no outside audit" in _faults()[0]
     environ.setenv("LOCKSTEP_ACKNOWLEDGE_UNAUDITED_CONTRACTS", "true")
     assert load_settings(Settings, PREFIX).chains[0].chain == chain
+
+
+def test_settings__profile_of_a_chain__gives_what_is_left_out_and_nothing_else(environ: pytest.MonkeyPatch) -> None:
+    left_out = ("finality_blocks", "block_seconds")
+    base = {name: value for name, value in CHAIN.items() if name not in left_out}
+
+    def config(**changes: object) -> ChainConfig:
+        environ.setenv("LOCKSTEP_CHAINS", json.dumps([{**base, **changes}]))
+        return load_settings(Settings, PREFIX).chains[0].config()
+
+    for name, profile in PROFILES.items():
+        made = config(profile=name)
+        for field in fields(profile):
+            assert getattr(made, field.name) == getattr(profile, field.name), (name, field.name)
+    assert config(**CHAIN) == config(**{**CHAIN, "profile": "ethereum"})
+    given = config(
+        profile="polygon", finality_blocks=7, block_seconds=3, min_priority_fee_per_gas=5, fee_style="legacy"
+    )
+    assert (given.finality_blocks, given.finality_tag, given.block_seconds) == (7, None, 3)
+    assert (given.min_priority_fee_per_gas, given.fee_style) == (5, FeeStyle.LEGACY)
+    both = config(finality_blocks=7, finality_tag="safe")
+    assert (both.finality_blocks, both.finality_tag) == (7, "safe")
+    environ.setenv("LOCKSTEP_CHAINS", json.dumps([{**base, "finality_tag": "none"}]))
+    assert "finality_blocks says" in _faults()[0]
 
 
 def test_settings__pair_of_an_unknown_chain__is_refused(environ: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,25 @@ async def desk(database: Database, anvil: Anvil) -> AsyncIterator[Desk]:
     await chains.close()
 
 
+@pytest.mark.parametrize("succeeds", [True, False])
+async def test_finality__by_tag__success_and_failure_wait_until_the_node_calls_their_block_final(
+    database: Database, anvil: Anvil, succeeds: bool
+) -> None:
+    chains = ChainRegistry([config(anvil, finality_blocks=0, finality_tag="finalized", block_seconds=0.2)])
+    desk = Desk(database, chains)
+    changes = {} if succeeds else {"to": None, "value": 0, "data": code_that_reverts("no"), "gas_limit": 900_000}
+    queued = await desk.submit(**changes)
+    mined = await desk.run_until(queued.id, State.MINED)
+    assert mined.block_number == 1
+    while (await desk.client.block("finalized")).number < mined.block_number:
+        assert (await desk.get(queued.id)).state is State.MINED
+        await desk.mine()
+        await desk.engine.step()
+    final = await desk.run_until(queued.id, State.FINAL, State.REVERTED_FINAL)
+    assert final.state is (State.FINAL if succeeds else State.REVERTED_FINAL)
+    await chains.close()
+
+
 async def test_transfer__node_mines__final_after_confirmations_with_timeline_and_events(desk: Desk) -> None:
     queued = await desk.submit(value=7)
     mined = await desk.run_until(queued.id, State.MINED)

@@ -47,6 +47,7 @@ from lockstep.chains.evm.errors import (
 from lockstep.chains.evm.follower import KEPT_BLOCKS, Follower, LogHandler
 from lockstep.chains.evm.nodes import RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send
+from lockstep.chains.evm.profiles import PROFILES, ChainProfile, DataFee, FeeStyle, FinalityTag
 from lockstep.chains.evm.registry import ChainRegistry
 from lockstep.chains.evm.signatures import HALF_ORDER, ORDER, encode_signature, personal_digest, recover_address
 from lockstep.chains.evm.transactions import (
@@ -73,6 +74,7 @@ __all__ = [
     "HALF_ORDER",
     "KEPT_BLOCKS",
     "ORDER",
+    "PROFILES",
     "ZERO_ADDRESS",
     "Address",
     "Artifact",
@@ -81,11 +83,15 @@ __all__ = [
     "BlockRef",
     "CallReverted",
     "ChainConfig",
+    "ChainProfile",
     "ChainRegistry",
     "Contract",
+    "DataFee",
     "DecodedEvent",
     "EvmClient",
     "FeeHistory",
+    "FeeStyle",
+    "FinalityTag",
     "Follower",
     "FunctionCall",
     "Hash32",

@@ -14,6 +14,7 @@ from lockstep.chains.evm.errors import CallReverted, NodeError
 from lockstep.chains.evm.heads import HeadTracker
 from lockstep.chains.evm.nodes import Call, NodePool, RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, best_send, classify_send
+from lockstep.chains.evm.profiles import FinalityTag
 from lockstep.chains.evm.types import Address, BlockRef, Hash32
 from lockstep.chains.evm.wire import (
     FeeHistory,
@@ -43,6 +44,8 @@ class EvmClient:
         self._nodes = NodePool(config)
         self.heads = HeadTracker(config, self.head_header)
         """The head as all who watch it in this process share it."""
+        self._tagged: tuple[Hash32, int] | None = None
+        """Head, and the number of the block that had the finality tag then."""
 
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -141,9 +144,29 @@ class EvmClient:
         answers = await ask([("eth_getBlockByNumber", [to_hex(number), False]) for number in numbers])
         return [None if raw is None else read_header(self.chain, raw) for raw in self._all(answers)]
 
-    def final_number(self, head: BlockRef) -> int:
-        """Highest block number that is final below this head; -1 when none is."""
-        return max(head.number - self.config.finality_blocks, -1)
+    async def final_number(self, head: BlockRef) -> int:
+        """Highest block number that is final below this head; -1 when none is. With a finality tag it is asked for once per
+        head; it counts as high as `read_quorum` nodes say.
+
+        Raises:
+            NodeUnavailable, NodeError.
+        """
+        deep = head.number - self.config.finality_blocks
+        if self.config.finality_tag is None:
+            return max(deep, -1)
+        if self._tagged is None or self._tagged[0] != head.hash:
+            self._tagged = (head.hash, await self._tagged_number(self.config.finality_tag))
+        return max(min(deep, self._tagged[1]), -1)
+
+    async def _tagged_number(self, tag: FinalityTag) -> int:
+        """Number that at least `read_quorum` nodes give this name or have passed with it; -1 when there is none."""
+        if self.config.read_quorum == 1:
+            found = await self.find_block(tag)
+            return -1 if found is None else found.number
+        answers, _ = await self._nodes.ask_all([("eth_getBlockByNumber", [tag, False])])
+        numbers = [to_int(raw["number"]) for (raw,) in answers if raw is not None and not isinstance(raw, RpcFault)]
+        numbers.sort(reverse=True)
+        return numbers[self.config.read_quorum - 1] if len(numbers) >= self.config.read_quorum else -1
 
     # --- reads at a block ---------------------------------------------------------------------------------------------
 

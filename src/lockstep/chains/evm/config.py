@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lockstep.chains.evm.addresses import parse_chain
+from lockstep.chains.evm.profiles import MAX_TRANSACTION_GAS, DataFee, FeeStyle, FinalityTag
 from lockstep.chains.evm.types import Address
 
 
@@ -24,13 +25,20 @@ class ChainConfig:
     rpc_urls: Sequence[str] = field(repr=False)
     """Nodes, the preferred one first. May carry keys, so they never show."""
     finality_blocks: int
-    """A block is final when it lies at least this deep below the head."""
+    """A block is final when it lies at least this deep below the head …"""
+    finality_tag: FinalityTag | None = None
+    """… and, where this is given, not above the block that `read_quorum` nodes give this name."""
     block_seconds: float
     """Usual time between blocks; only paces polling."""
     max_fee_per_gas: int
     """Wei; the ceiling of every transaction that does not name a lower one. Above it we wait."""
     min_priority_fee_per_gas: int = 1_000_000
-    """Wei; floor of the tip."""
+    """Wei; floor of the tip, on legacy chains of the gas price."""
+    fee_style: FeeStyle = FeeStyle.EIP1559
+    has_fee_auction: bool = True
+    data_fee: DataFee = DataFee.IN_GAS
+    transaction_gas_cap: int | None = MAX_TRANSACTION_GAS
+    """These four as in `ChainProfile`."""
     contracts: Mapping[str, Address] = field(default_factory=dict)
     first_block: int = 0
     """Where followers begin that have no checkpoint yet: the block of our oldest contract."""

@@ -211,7 +211,7 @@ async def _look_at_overdue(
 
 async def _final_nonces(lane: Lane, addresses: list[Address], head: BlockRef) -> dict[Address, int]:
     """Next nonce of each account at the newest final block; 0 while there is none."""
-    number = lane.client.final_number(head)
+    number = await lane.client.final_number(head)
     if number < 0:
         return dict.fromkeys(addresses, 0)
     block = await lane.client.block(number)
@@ -229,7 +229,7 @@ async def _track_mined(lane: Lane, head: BlockRef) -> int:
         return 0
     numbers = sorted({number for number, _ in blocks})
     canonical = {h.ref.number: h.ref.hash for h in await lane.client.headers(numbers) if h is not None}
-    final_number = lane.client.final_number(head)
+    final_number = await lane.client.final_number(head)
     gone = [block_hash for number, block_hash in blocks if canonical.get(number) != block_hash]
     deep = [
         block_hash for number, block_hash in blocks if canonical.get(number) == block_hash and number <= final_number

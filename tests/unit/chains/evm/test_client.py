@@ -54,7 +54,7 @@ async def test_reads__same_block__see_one_state(client: EvmClient) -> None:
     assert await client.find_block(after.number + 100) is None
     with pytest.raises(NodeError):
         await client.block(b"\x11" * 32)
-    assert client.final_number(after) == after.number - 2
+    assert await client.final_number(after) == after.number - 2
 
 
 async def test_calls__reverts__decoded_in_place(client: EvmClient) -> None:

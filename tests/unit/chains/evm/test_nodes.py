@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
-from tests.support.stub_node import RpcError, StubNode
+from tests.support.stub_node import RpcError, StubNode, block
 
 from lockstep.chains.evm import ChainConfig, EvmClient, NodesDisagree, NodeUnavailable, SendOutcome, WrongChain
 from lockstep.chains.evm.outcomes import SendResult, best_send
@@ -143,6 +144,31 @@ async def test_any_call__second_node_of_another_chain__stops(nodes: list[StubNod
     nodes[0].status = 500
     with pytest.raises(WrongChain):
         await client.head()
+    await client.close()
+
+
+@pytest.mark.parametrize(("quorum", "expected"), [(1, 90), (2, 80), (3, 7)])
+async def test_final_number__by_tag__as_high_as_the_quorum_says_and_no_less_deep_than_asked(
+    nodes: list[StubNode], quorum: int, expected: int
+) -> None:
+    for node, finalized in zip(nodes, (90, 80, 7), strict=True):
+        node.answers["eth_getBlockByNumber"] = lambda params, number=finalized: block(
+            number if params[0] == "finalized" else 100
+        )
+    made = replace(config(nodes, read_quorum=quorum), finality_tag="finalized")
+    client, deeper = EvmClient(made), EvmClient(replace(made, finality_blocks=95))
+    head = await client.head()
+    assert [await client.final_number(head) for _ in range(2)] == [expected, expected]
+    assert nodes[1].count("eth_getBlockByNumber") <= 2  # once per head, and the comparison of heads
+    assert await deeper.final_number(head) == 5
+    await client.close()
+    await deeper.close()
+
+
+async def test_final_number__node_without_a_final_block__nothing_is_final(nodes: list[StubNode]) -> None:
+    nodes[0].answers["eth_getBlockByNumber"] = lambda params: None if params[0] == "finalized" else block(100)
+    client = EvmClient(replace(config(nodes), finality_tag="finalized"))
+    assert await client.final_number(await client.head()) == -1
     await client.close()
 
 
