@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lockstep.chains.evm import Address
+from lockstep.chains.evm import Address, TransactionType
 from lockstep.custody import (
     AccessService,
     AuditLog,
@@ -103,6 +103,7 @@ class FakeEngine:
     )
     queued: list[tuple[Decision, TransactionIntent]] = field(default_factory=list)
     refusal: LockstepError | None = None
+    type: TransactionType = 2
     claimed: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
 
     async def enqueue(self, uow: UnitOfWork, decision: Decision, intent: TransactionIntent) -> QueuedTransaction:
@@ -110,6 +111,9 @@ class FakeEngine:
             raise self.refusal
         self.queued.append((decision, intent))
         return QueuedTransaction(id=new_id())
+
+    def transaction_type(self, chain: str) -> TransactionType:
+        return self.type
 
     async def quote(self, intent: TransactionIntent) -> Quote:
         return self.quote_now

@@ -180,7 +180,7 @@ class Container:
             rules,
             book,
             self.swaps,
-            BookWallets(self.custody),
+            BookWallets(self.custody, self.sender),
             MakerLegs(self.transactions),
         )
         self._prices = PriceClock(self.database, self.clock, self.chains)

@@ -13,7 +13,7 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Conflict, Forbidden
 from lockstep.kit.ids import AppId, WalletId, new_id
 from lockstep.settlement import KIND, Call, Coordinator, LegStatus
-from lockstep.transactions import State, TransactionsService
+from lockstep.transactions import State, TransactionSender, TransactionsService
 
 _MOST_ATTEMPTS = 20
 _LEG_PRIORITY = 10
@@ -108,8 +108,8 @@ class MakerLegs:
 class BookWallets:
     """What the book asks custody about wallets: port `Wallets`."""
 
-    def __init__(self, custody: CustodyService) -> None:
-        self._custody = custody
+    def __init__(self, custody: CustodyService, sender: TransactionSender) -> None:
+        self._custody, self._sender = custody, sender
 
     async def find_by_address(self, uow: UnitOfWork, app_id: AppId, address: str) -> Wallet | None:
         """The app's wallet with this address."""
@@ -148,6 +148,7 @@ class BookWallets:
             to=call.to,
             value=call.value,
             data=call.data,
+            type=self._sender.transaction_type(call.chain),
             idempotency_key=f"check:{new_id()}",
         )
         await self._custody.decide_transaction(uow, principal, wallet, intent)

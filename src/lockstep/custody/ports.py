@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lockstep.chains.evm import TransactionType
 from lockstep.custody.types import Decision, QueuedTransaction, Quote, TransactionIntent
 from lockstep.kit.database import UnitOfWork
 
@@ -13,6 +14,14 @@ class Sender(Protocol):
 
     async def enqueue(self, uow: UnitOfWork, decision: Decision, intent: TransactionIntent) -> QueuedTransaction:
         """Store the transaction in the caller's database transaction. The same idempotency key gives the same row."""
+        ...
+
+    def transaction_type(self, chain: str) -> TransactionType:
+        """Type of the transactions that are sent on a chain.
+
+        Raises:
+            UnknownChain: the chain is not configured.
+        """
         ...
 
     async def quote(self, intent: TransactionIntent) -> Quote:

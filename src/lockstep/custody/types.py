@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from lockstep.chains.evm import Speed, TransactionType
 from lockstep.custody.errors import CallerHasNoApp
 from lockstep.kit.ids import AppId, CorrelationId, UserId, WalletId
 
@@ -129,6 +130,10 @@ class TransactionIntent:
     max_fee_per_gas: int | None = None
     """Ceiling in wei per gas; None: the chain's configured ceiling."""
     max_priority_fee_per_gas: int | None = None
+    type: TransactionType = 2
+    """0 on a chain without EIP-1559: it is sent with one gas price, under the ceiling of the fee; that of the tip says nothing."""
+    speed: Speed = Speed.STANDARD
+    """How soon it should be mined; decides what is offered inside the ceilings."""
     idempotency_key: str
     priority: int = 0
     deadline_at: datetime | None = None

@@ -9,49 +9,64 @@ import hashlib
 from collections.abc import Collection, Iterator
 from itertools import count
 
-from lockstep.chains.evm import Address, FeeHistory
+from lockstep.chains.evm import Address, FeeMarket, Fees
 from lockstep.kit.money import ceil_div
-from lockstep.transactions.types import Fees
 
 GAS_HEADROOM_PERCENT = 20
 """Added to an estimate: state moves between the estimate and the block."""
-MAX_TRANSACTION_GAS = 2**24
-"""Cap per transaction of EIP-7825."""
 
 
-def market_fees(history: FeeHistory, tip_floor: int) -> Fees:
-    """Fees that survive five full blocks in a row: twice the next base fee plus a tip.
+def bound_fees(
+    market: FeeMarket, offer: Fees, ceiling: int, tip_ceiling: int | None, *, is_legacy: bool
+) -> Fees | None:
+    """The offer under the ceilings; None when the next block would not take them, which means wait.
 
-    The tip is the median over the blocks of the lower percentile asked for, at least the floor. Wei per gas.
-    """
-    tips = sorted(block[0] for block in history.rewards if block)
-    tip = max(tips[len(tips) // 2] if tips else 0, tip_floor)
-    return Fees(2 * history.next_base_fee + tip, tip)
-
-
-def bound_fees(market: Fees, next_base_fee: int, ceiling: int, tip_ceiling: int | None) -> Fees | None:
-    """The market's fees under the ceilings; None when the next block would not take them, which means wait.
+    Where the ceilings cut the offer, an eighth is left below them as long as the next block takes that too: so there is room
+    for one replacement, and a transaction that reaches its ceiling is not stuck there. Wei per gas.
 
     Args:
-        next_base_fee: wei per gas; the fee cap must cover it with the tip.
+        is_legacy: a transaction of type 0; it has no tip, and no ceiling of one.
     """
-    tip = market.max_priority_fee_per_gas if tip_ceiling is None else min(market.max_priority_fee_per_gas, tip_ceiling)
-    max_fee = min(market.max_fee_per_gas, ceiling)
-    if max_fee < next_base_fee + min(tip, 1):
+    wanted = offer.max_fee_per_gas
+    if is_legacy:
+        price = _cut(wanted, ceiling, market.least_fee)
+        return None if price < market.least_fee else Fees(price, price)
+    tip = offer.max_priority_fee_per_gas
+    if tip_ceiling is not None:
+        tip = _cut(tip, tip_ceiling, market.least_tip)
+    max_fee = _cut(wanted, ceiling, market.least_fee + tip)
+    if max_fee < market.least_fee + min(tip, 1):
         return None
-    return Fees(max_fee, min(tip, max_fee - next_base_fee))
+    return Fees(max_fee, min(tip, max_fee - market.least_fee))
 
 
-def bump_fees(old: Fees, market: Fees, ceiling: int, tip_ceiling: int | None) -> Fees | None:
-    """Fees of a replacement: both caps 12.5 % higher (rounded up), or the market's where that is more.
+def bump_fees(old: Fees, offer: Fees, ceiling: int, tip_ceiling: int | None, *, is_legacy: bool) -> Fees | None:
+    """Fees of a replacement: both caps 12.5 % higher (rounded up), or the offer where that is more.
 
     None when the ceilings do not leave room for what nodes demand (10 % on both).
     """
-    max_fee = min(max(ceil_div(old.max_fee_per_gas * 9, 8), market.max_fee_per_gas), ceiling)
-    tip = max(ceil_div(old.max_priority_fee_per_gas * 9, 8), market.max_priority_fee_per_gas)
-    tip = min(tip, max_fee, max_fee if tip_ceiling is None else tip_ceiling)
+    max_fee = min(max(_step(old.max_fee_per_gas), offer.max_fee_per_gas), ceiling)
+    tip = max_fee
+    if not is_legacy:
+        tip = min(max(_step(old.max_priority_fee_per_gas), offer.max_priority_fee_per_gas), max_fee)
+        tip = tip if tip_ceiling is None else min(tip, tip_ceiling)
     new = Fees(max_fee, tip)
     return new if is_replacement(old, new) else None
+
+
+def helps_to_pay_more(newest: Fees, market: FeeMarket, *, has_fee_auction: bool) -> bool:
+    """Whether a dearer form would be mined sooner: always where blocks are auctioned, else only below the base fee."""
+    return has_fee_auction or newest.max_fee_per_gas < market.least_fee
+
+
+def _step(cap: int) -> int:
+    """An eighth more, rounded up; from 0 one wei, as nodes want both caps strictly higher."""
+    return max(ceil_div(cap * 9, 8), cap + 1)
+
+
+def _cut(wanted: int, ceiling: int, least: int) -> int:
+    """`wanted` under a ceiling; of what the ceiling cuts, 8/9 of it (rounded down) where that is not below `least`."""
+    return min(wanted, max(ceiling * 8 // 9, min(least, ceiling)))
 
 
 def is_replacement(old: Fees, new: Fees) -> bool:
@@ -70,9 +85,10 @@ def free_nonces(chain_nonce: int, reserved: Collection[int]) -> Iterator[int]:
     return (nonce for nonce in count(chain_nonce) if nonce not in reserved)
 
 
-def with_headroom(estimate: int) -> int:
-    """Gas limit for an estimate, rounded up; at most the cap per transaction unless the estimate is above it."""
-    return min(ceil_div(estimate * (100 + GAS_HEADROOM_PERCENT), 100), max(estimate, MAX_TRANSACTION_GAS))
+def with_headroom(estimate: int, cap: int | None) -> int:
+    """Gas limit for an estimate, rounded up; at most the chain's cap per transaction unless the estimate is above it."""
+    wanted = ceil_div(estimate * (100 + GAS_HEADROOM_PERCENT), 100)
+    return wanted if cap is None else min(wanted, max(estimate, cap))
 
 
 def cost(value: int, gas_limit: int, max_fee_per_gas: int) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lockstep.chains.evm import Speed, TransactionType
 from lockstep.transactions.types import State
 
 ChainName = Annotated[str, Field(pattern=r"^eip155:[1-9][0-9]{0,31}$", examples=["eip155:31337"])]
@@ -29,6 +30,8 @@ class TransactionOut(_Schema):
     to: _AddressText | None
     value: _AmountText
     selector: str | None = Field(description="First four bytes of the calldata.")
+    type: TransactionType = Field(description="0: one gas price, in both fee fields. 2: a fee cap and a tip cap.")
+    speed: Annotated[Speed, Field(strict=False)]
     state: Annotated[State, Field(strict=False)]
     version: int
     reason: str | None = Field(description="Why it waits, or ended where it did.")

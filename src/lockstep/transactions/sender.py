@@ -5,16 +5,26 @@ Implements custody's ports `Sender` and `NonceLedger`. Decides nothing about per
 
 from __future__ import annotations
 
-from lockstep.chains.evm import Address, CallReverted, ChainRegistry, EvmClient, NodeError, RpcFault, parse_address
+from lockstep.chains.evm import (
+    Address,
+    CallReverted,
+    ChainRegistry,
+    EvmClient,
+    Fees,
+    NodeError,
+    RpcFault,
+    TransactionType,
+    parse_address,
+)
 from lockstep.custody import Decision, QueuedTransaction, Quote, TransactionIntent
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Conflict
 from lockstep.kit.ids import new_id
 from lockstep.transactions.errors import DoubleSignPrevented, IdempotencyKeyReused, NonceTaken
-from lockstep.transactions.rules import bound_fees, market_fees, with_headroom
+from lockstep.transactions.rules import bound_fees, with_headroom
 from lockstep.transactions.store import nonces, rows
-from lockstep.transactions.types import Fees, State, Transaction
+from lockstep.transactions.types import State, Transaction
 
 _TRANSFER_GAS = 21_000
 
@@ -24,6 +34,14 @@ class TransactionSender:
 
     def __init__(self, chains: ChainRegistry, clock: Clock) -> None:
         self._chains, self._clock = chains, clock
+
+    def transaction_type(self, chain: str) -> TransactionType:
+        """Type of the transactions that are sent on a chain.
+
+        Raises:
+            UnknownChain: the chain is not configured.
+        """
+        return self._chains.get(chain).config.transaction_type
 
     async def enqueue(self, uow: UnitOfWork, decision: Decision, intent: TransactionIntent) -> QueuedTransaction:
         """Store the transaction in the caller's database transaction; the engine takes it from there.
@@ -58,6 +76,8 @@ class TransactionSender:
             to=None if intent.to is None else parse_address(intent.to),
             value=intent.value,
             data=intent.data,
+            type=intent.type,
+            speed=intent.speed,
             gas_limit_ceiling=intent.gas_limit,
             max_fee_ceiling=intent.max_fee_per_gas,
             max_priority_fee_ceiling=intent.max_priority_fee_per_gas,
@@ -105,18 +125,19 @@ class TransactionSender:
         client = self._chains.get(intent.chain)
         sender = parse_address(intent.from_address)
         head = await client.head_header()
-        history = await client.fee_history()
+        market = await client.fee_market()
         limit = client.config.max_fee_per_gas
         ceiling = limit if intent.max_fee_per_gas is None else min(intent.max_fee_per_gas, limit)
-        market = market_fees(history, client.config.min_priority_fee_per_gas)
-        fees = bound_fees(market, history.next_base_fee, ceiling, intent.max_priority_fee_per_gas)
+        is_legacy = intent.type == 0
+        offer = market.offer(intent.speed, is_legacy=is_legacy)
+        fees = bound_fees(market, offer, ceiling, intent.max_priority_fee_per_gas, is_legacy=is_legacy)
         simulation: dict[str, object] = {
             "block_number": head.ref.number,
-            "base_fee_per_gas": str(history.next_base_fee),
+            "gas_price" if is_legacy else "base_fee_per_gas": str(market.least_fee),
         }
         if fees is None:
             simulation["waits_for_fee"] = True
-            fees = Fees(ceiling, 0)
+            fees = Fees(ceiling, ceiling if is_legacy else 0)
         gas, will_revert = await _estimate(client, sender, intent)
         if intent.gas_limit is not None:
             gas = intent.gas_limit
@@ -192,7 +213,7 @@ async def _estimate(client: EvmClient, sender: Address, intent: TransactionInten
     answer = (await client.batch([("eth_estimateGas", [call if to is None else {**call, "to": to}])]))[0]
     if not isinstance(answer, RpcFault):
         gas = int(answer, 16)
-        return (gas if gas == _TRANSFER_GAS else with_headroom(gas)), None
+        return (gas if gas == _TRANSFER_GAS else with_headroom(gas, client.config.transaction_gas_cap)), None
     error = answer.error()
     if isinstance(error, CallReverted):
         return _TRANSFER_GAS, error.reason

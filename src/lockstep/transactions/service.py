@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from lockstep.chains.evm import Hash32
+from lockstep.chains.evm import Hash32, Speed
 from lockstep.custody import Principal, TransactionIntent
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
@@ -39,6 +39,7 @@ class TransactionsService:
         gas_limit: int | None = None,
         max_fee_per_gas: int | None = None,
         max_priority_fee_per_gas: int | None = None,
+        speed: Speed = Speed.STANDARD,
         priority: int = 0,
         deadline_at: datetime | None = None,
         correlation_id: CorrelationId | None = None,
@@ -50,7 +51,7 @@ class TransactionsService:
             value: wei. Ceilings in gas and wei per gas; None: an estimate, the chain's ceiling.
             wakes: (kind, id) of a durable process that is woken when it is mined and when it ends.
         Raises:
-            PolicyDenied: with the reason. NotFound: no such wallet. IdempotencyKeyReused: the key stands for another one.
+            UnknownChain. PolicyDenied: with the reason. NotFound: no such wallet. IdempotencyKeyReused: the key stands for another one.
         """
         app_id = principal.tenant
         wallet = await self._authority.find_wallet(uow, app_id, wallet_id)
@@ -65,6 +66,8 @@ class TransactionsService:
             gas_limit=gas_limit,
             max_fee_per_gas=max_fee_per_gas,
             max_priority_fee_per_gas=max_priority_fee_per_gas,
+            type=self._sender.transaction_type(chain),
+            speed=speed,
             idempotency_key=idempotency_key,
             priority=priority,
             deadline_at=deadline_at,

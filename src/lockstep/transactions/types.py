@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from lockstep.chains.evm import Address, Hash32, UnsignedTransaction
+from lockstep.chains.evm import Address, Hash32, Speed, TransactionType, UnsignedTransaction
 from lockstep.custody import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import LockstepError
@@ -77,6 +77,8 @@ class Transaction:
     to: Address | None
     value: int
     data: bytes = field(repr=False)
+    type: TransactionType
+    speed: Speed
     gas_limit_ceiling: int | None
     max_fee_ceiling: int | None
     max_priority_fee_ceiling: int | None
@@ -107,6 +109,11 @@ class Transaction:
     revert_reason: str | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it names one gas price instead of a fee cap and a tip cap."""
+        return self.type == 0
 
     @property
     def is_final(self) -> bool:
@@ -151,14 +158,6 @@ class Step:
     reason: str | None
     facts: Mapping[str, object]
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """Fee caps of EIP-1559, wei per gas."""
-
-    max_fee_per_gas: int
-    max_priority_fee_per_gas: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

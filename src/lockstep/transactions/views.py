@@ -21,6 +21,8 @@ def public(transaction: Transaction) -> dict[str, object]:
         "to": None if t.to is None else to_checksum(t.to),
         "value": str(t.value),
         "selector": "0x" + t.data[:4].hex() if len(t.data) >= 4 else None,
+        "type": t.type,
+        "speed": t.speed.value,
         "state": t.state.value,
         "version": t.version,
         "reason": t.reason,

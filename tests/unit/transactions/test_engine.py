@@ -13,7 +13,7 @@ from tests.support.evm import address, code_that_reverts, config, deploy, send
 from tests.support.transactions import APP, WALLET, Desk
 
 from lockstep.app.devnet.anvil import Anvil
-from lockstep.chains.evm import ChainRegistry, Contract, NodeUnavailable, abi_encode, to_checksum
+from lockstep.chains.evm import ChainRegistry, Contract, Fees, NodeUnavailable, abi_encode, to_checksum
 from lockstep.custody import TransactionIntent
 from lockstep.kit import outbox
 from lockstep.kit.database import Database
@@ -27,7 +27,6 @@ from lockstep.transactions import (
     State,
     TransactionsService,
 )
-from lockstep.transactions.rules import Fees
 from lockstep.transactions.store import nonces, rows
 
 TOKEN = Contract.load("DemoToken")

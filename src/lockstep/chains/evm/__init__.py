@@ -44,6 +44,7 @@ from lockstep.chains.evm.errors import (
     UnknownChain,
     WrongChain,
 )
+from lockstep.chains.evm.fees import FeeMarket, Fees, Speed, market_of_gas_price, market_of_history
 from lockstep.chains.evm.follower import KEPT_BLOCKS, Follower, LogHandler
 from lockstep.chains.evm.nodes import RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send
@@ -52,6 +53,7 @@ from lockstep.chains.evm.registry import ChainRegistry
 from lockstep.chains.evm.signatures import HALF_ORDER, ORDER, encode_signature, personal_digest, recover_address
 from lockstep.chains.evm.transactions import (
     SignedTransaction,
+    TransactionType,
     UnsignedTransaction,
     decode_signed,
     decode_unsigned,
@@ -90,7 +92,9 @@ __all__ = [
     "DecodedEvent",
     "EvmClient",
     "FeeHistory",
+    "FeeMarket",
     "FeeStyle",
+    "Fees",
     "FinalityTag",
     "Follower",
     "FunctionCall",
@@ -111,6 +115,8 @@ __all__ = [
     "SendOutcome",
     "SendResult",
     "SignedTransaction",
+    "Speed",
+    "TransactionType",
     "TypedData",
     "TypedDataDigest",
     "TypedValue",
@@ -140,6 +146,8 @@ __all__ = [
     "is_address",
     "keccak256",
     "load_artifact",
+    "market_of_gas_price",
+    "market_of_history",
     "parse_address",
     "parse_chain",
     "personal_digest",

@@ -11,10 +11,11 @@ from typing import Any
 
 from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.errors import CallReverted, NodeError
+from lockstep.chains.evm.fees import SPEED_PERCENTILES, FeeMarket, market_of_gas_price, market_of_history
 from lockstep.chains.evm.heads import HeadTracker
 from lockstep.chains.evm.nodes import Call, NodePool, RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, best_send, classify_send
-from lockstep.chains.evm.profiles import FinalityTag
+from lockstep.chains.evm.profiles import FeeStyle, FinalityTag
 from lockstep.chains.evm.types import Address, BlockRef, Hash32
 from lockstep.chains.evm.wire import (
     FeeHistory,
@@ -254,9 +255,20 @@ class EvmClient:
 
     # --- fees and transactions ----------------------------------------------------------------------------------------
 
-    async def fee_history(self, blocks: int = 10, percentiles: Sequence[int] = (20, 50)) -> FeeHistory:
+    async def fee_history(self, blocks: int = 10, percentiles: Sequence[int] = SPEED_PERCENTILES) -> FeeHistory:
         """Base fees and tips of the last blocks; wei."""
         return read_fee_history(await self.call("eth_feeHistory", [to_hex(blocks), "latest", list(percentiles)]))
+
+    async def fee_market(self) -> FeeMarket:
+        """What this chain asks for its gas now, by the fee style of its settings.
+
+        Raises:
+            NodeUnavailable, NodeError.
+        """
+        floor = self.config.min_priority_fee_per_gas
+        if self.config.fee_style is FeeStyle.LEGACY:
+            return market_of_gas_price(to_int(await self.call("eth_gasPrice")), floor)
+        return market_of_history(await self.fee_history(), floor)
 
     async def estimate_gas(
         self, sender: Address, to: Address | None, data: bytes, value: int, block: BlockRef | None = None

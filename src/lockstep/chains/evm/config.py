@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from lockstep.chains.evm.addresses import parse_chain
 from lockstep.chains.evm.profiles import MAX_TRANSACTION_GAS, DataFee, FeeStyle, FinalityTag
+from lockstep.chains.evm.transactions import TransactionType
 from lockstep.chains.evm.types import Address
 
 
@@ -51,6 +52,11 @@ class ChainConfig:
     """Most calls in one JSON-RPC batch."""
     log_range: int = 500
     """Most blocks in one eth_getLogs."""
+
+    @property
+    def transaction_type(self) -> TransactionType:
+        """Type of the transactions that are sent here."""
+        return 0 if self.fee_style is FeeStyle.LEGACY else 2
 
     def __post_init__(self) -> None:
         if parse_chain(self.chain) != self.chain_id:

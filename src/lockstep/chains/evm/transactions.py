@@ -15,6 +15,8 @@ from lockstep.chains.evm.errors import MalformedTransaction
 from lockstep.chains.evm.signatures import HALF_ORDER, ORDER, recover_public_address
 from lockstep.chains.evm.types import Address, Hash32
 
+TransactionType: TypeAlias = Literal[0, 2]
+"""0: one gas price (EIP-155). 2: a fee cap and a tip cap (EIP-1559)."""
 AccessList: TypeAlias = "tuple[tuple[Address, tuple[bytes, ...]], ...]"
 
 MAX_DATA_BYTES = 131_072
@@ -43,7 +45,7 @@ class UnsignedTransaction:
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
     access_list: AccessList = ()
-    type: Literal[0, 2] = 2
+    type: TransactionType = 2
 
     def __post_init__(self) -> None:
         _check(self)

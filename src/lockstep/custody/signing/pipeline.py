@@ -29,7 +29,7 @@ from lockstep.custody.signing import store
 from lockstep.custody.signing.batch import Batcher
 from lockstep.custody.signing.execute import SignatureExecutor
 from lockstep.custody.signing.policies import PolicyShelf
-from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of
+from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of, with_type
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
 from lockstep.custody.signing.rules import (
     PolicyKey,
@@ -268,6 +268,7 @@ class SigningPipeline:
             replay = await self._find_replay(principal.tenant, claim)
             if replay is not None:
                 return replay
+            request = with_type(request, self._sender)
             terms = await self._previewer.find_terms(principal, wallet_id, request)
             request = terms.apply(request)
         decision_id, correlation_id = new_id(), current_correlation_id()
@@ -286,6 +287,7 @@ class SigningPipeline:
                 if earlier is not None:
                     return earlier
                 authority = check_visible(principal, authorities[0])
+                request = with_type(request, self._sender)
                 view = view_request(request, authority.address)  # type: ignore[arg-type]  # a stored address
                 policies = await self._shelf.load(uow, [authority])
                 now = self._clock.now()

@@ -105,6 +105,7 @@ class Previewer:
         authority = await self._authority(principal, wallet_id)
         quote = terms = None
         if isinstance(request, SendTransaction):
+            request = with_type(request, self._sender)
             view_request(request, authority.address)  # type: ignore[arg-type]  # refuses before a node is asked
             quote = await self._sender.quote(intent_of(authority, request, key="preview"))
             terms = terms_of(quote)
@@ -167,6 +168,15 @@ class Previewer:
         return check_visible(principal, authority)
 
 
+def with_type(request: SendTransaction, sender: Sender) -> SendTransaction:
+    """The request with the type of transaction that its chain takes, which no caller chooses.
+
+    Raises:
+        UnknownChain: the chain is not configured.
+    """
+    return replace(request, draft=replace(request.draft, type=sender.transaction_type(request.chain)))
+
+
 def intent_of(
     authority: Authority, request: SendTransaction, *, key: str, correlation_id: CorrelationId | None = None
 ) -> TransactionIntent:
@@ -183,6 +193,8 @@ def intent_of(
         gas_limit=draft.gas_limit,
         max_fee_per_gas=draft.max_fee_per_gas,
         max_priority_fee_per_gas=draft.max_priority_fee_per_gas,
+        type=draft.type,
+        speed=request.speed,
         idempotency_key=key,
         correlation_id=correlation_id,
     )

@@ -187,13 +187,14 @@ def check_intent(intent: TransactionIntent, transaction: UnsignedTransaction) ->
         "to": (transaction.to, intent.to),
         "value": (transaction.value, intent.value),
         "data": (transaction.data, intent.data),
-        "type": (transaction.type, 2),
+        "type": (transaction.type, intent.type),
         "access_list": (transaction.access_list, ()),
     }
     for name, (given, decided) in same.items():
         if given != decided:
             raise DecisionMismatch(f"{name} is not what was decided on")
-    for name in ("gas_limit", "max_fee_per_gas", "max_priority_fee_per_gas"):
+    tip = () if transaction.type == 0 else ("max_priority_fee_per_gas",)
+    for name in ("gas_limit", "max_fee_per_gas", *tip):
         ceiling, number = getattr(intent, name), getattr(transaction, name)
         if ceiling is not None and number > ceiling:
             raise FeeAboveCeiling(f"expected {name} of at most {ceiling}, was {number}")
@@ -209,6 +210,7 @@ def draft_of(intent: TransactionIntent, chain_id: int) -> TransactionDraft:
         gas_limit=intent.gas_limit,
         max_fee_per_gas=intent.max_fee_per_gas,
         max_priority_fee_per_gas=intent.max_priority_fee_per_gas,
+        type=intent.type,
     )
 
 
@@ -229,6 +231,7 @@ def intent_wire(intent: TransactionIntent) -> dict[str, object]:
         "to": intent.to,
         "value": str(intent.value),
         "data": "0x" + intent.data.hex(),
+        "type": str(intent.type),
         "gas_limit": number(intent.gas_limit),
         "max_fee_per_gas": number(intent.max_fee_per_gas),
         "max_priority_fee_per_gas": number(intent.max_priority_fee_per_gas),

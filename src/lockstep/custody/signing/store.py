@@ -252,6 +252,7 @@ def _stored_decision(row: Row) -> StoredDecision:
             to=intent["to"],
             value=int(intent["value"]),
             data=bytes.fromhex(intent["data"][2:]),
+            type=0 if intent["type"] == "0" else 2,
             gas_limit=_number(intent["gas_limit"]),
             max_fee_per_gas=_number(intent["max_fee_per_gas"]),
             max_priority_fee_per_gas=_number(intent["max_priority_fee_per_gas"]),

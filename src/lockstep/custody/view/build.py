@@ -83,6 +83,8 @@ def view_draft(draft: TransactionDraft, from_address: Address) -> RequestView:
     """
     open_fields = ("nonce", *(name for name in _CEILINGS if getattr(draft, name) is None))
     fee, tip = draft.max_fee_per_gas, draft.max_priority_fee_per_gas or 0
+    if draft.type == 0:
+        fee = tip = fee or 0  # one gas price
     complete = UnsignedTransaction(
         chain_id=draft.chain_id,
         to=draft.to,
@@ -92,6 +94,7 @@ def view_draft(draft: TransactionDraft, from_address: Address) -> RequestView:
         gas_limit=intrinsic_gas(draft.to, draft.data) if draft.gas_limit is None else draft.gas_limit,
         max_fee_per_gas=tip if fee is None else fee,
         max_priority_fee_per_gas=tip,
+        type=draft.type,
     )
     decoded = _decode_again(complete, complete.signing_payload())
     return RequestView(

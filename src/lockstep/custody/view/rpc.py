@@ -15,6 +15,7 @@ from lockstep.chains.evm import (
     Address,
     BadAddress,
     MalformedTransaction,
+    Speed,
     UnknownChain,
     UnsignedTransaction,
     chain_name,
@@ -88,7 +89,9 @@ def _transaction(
     reader: _Reader, method: Method, params: object, chain_id: int | None, preview_digest: str | None
 ) -> SendTransaction | SignTransaction:
     pure = method == Method.SIGN_TRANSACTION
-    raw = reader.members(params, "params", required={"transaction"}).get("transaction", {})
+    given = reader.members(params, "params", required={"transaction"}, optional=set() if pure else {"speed"})
+    raw = given.get("transaction", {})
+    speed = reader.speed(given["speed"], "params.speed") if "speed" in given else Speed.STANDARD
     at = "params.transaction"
     legacy = isinstance(raw, Mapping) and "gas_price" in raw
     fees = {"gas_price"} if legacy else set(_FEES)
@@ -107,9 +110,7 @@ def _transaction(
     if kind not in (0, 2) or (kind == 0) != legacy:
         reader.add(f"{at}.type", "expected 2 with max_fee_per_gas, or 0 with gas_price; other types are not offered")
     if not pure and legacy:
-        reader.add(
-            f"{at}.gas_price", "transactions are sent with max_fee_per_gas; gas_price is for eth_signTransaction"
-        )
+        reader.add(f"{at}.gas_price", "transactions are sent with max_fee_per_gas, also where it bounds a gas price")
     if not pure and "nonce" in tx:
         reader.add(f"{at}.nonce", "the nonce of a sent transaction is bound when it is signed; leave it out")
     if chain_id is None:
@@ -143,7 +144,9 @@ def _transaction(
             max_fee_per_gas=fee,
             max_priority_fee_per_gas=tip,
         )
-        return SendTransaction(chain=chain, draft=draft, from_address=sender, preview_digest=preview_digest)
+        return SendTransaction(
+            chain=chain, draft=draft, speed=speed, from_address=sender, preview_digest=preview_digest
+        )
     transaction = UnsignedTransaction(
         type=0 if legacy else 2,
         chain_id=chain_id,
@@ -266,6 +269,12 @@ class _Reader:
             self.add(path, "expected bytes as 0x hex, two digits each")
             return b""
         return bytes.fromhex(value[2:])
+
+    def speed(self, value: object, path: str) -> Speed:
+        if not isinstance(value, str) or value not in set(Speed):
+            self.add(path, f"expected one of {', '.join(Speed)}")
+            return Speed.STANDARD
+        return Speed(value)
 
     def caip2(self, value: object) -> int | None:
         try:

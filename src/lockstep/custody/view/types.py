@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from lockstep.chains.evm import Address, TypedData, UnsignedTransaction, is_address
+from lockstep.chains.evm import Address, Speed, TransactionType, TypedData, UnsignedTransaction, is_address
 from lockstep.custody.view.calldata import decode_arguments
 
 FieldValue: TypeAlias = int | bool | str | bytes
@@ -53,6 +53,7 @@ class TransactionDraft:
     gas_limit: int | None = None
     max_fee_per_gas: int | None = None
     max_priority_fee_per_gas: int | None = None
+    type: TransactionType = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class SendTransaction:
     chain: str
     """CAIP-2."""
     draft: TransactionDraft
+    speed: Speed = Speed.STANDARD
     from_address: Address | None = None
     preview_digest: str | None = None
 

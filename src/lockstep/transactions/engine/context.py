@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from lockstep.chains.evm import EvmClient, FeeHistory, Hash32, Header, UnsignedTransaction
+from lockstep.chains.evm import BlockRef, EvmClient, FeeMarket, Fees, Hash32, UnsignedTransaction
 from lockstep.kit import processes
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
@@ -34,8 +34,8 @@ class Lane:
     settings: EngineSettings
     head_seen: Hash32 | None = None
     """Head of the last look at what is in flight."""
-    fees_seen: tuple[Hash32, FeeHistory] | None = None
-    """Fee history of the newest head."""
+    market_seen: tuple[Hash32, FeeMarket] | None = None
+    """Fee market at the newest head."""
 
     @property
     def chain(self) -> str:
@@ -45,11 +45,17 @@ class Lane:
     def block_time(self) -> timedelta:
         return timedelta(seconds=self.client.config.block_seconds)
 
-    async def fee_history(self, head: Header) -> FeeHistory:
-        """Fees at this head, asked for once per head."""
-        if self.fees_seen is None or self.fees_seen[0] != head.ref.hash:
-            self.fees_seen = (head.ref.hash, await self.client.fee_history())
-        return self.fees_seen[1]
+    async def fee_market(self, head: BlockRef) -> FeeMarket:
+        """The fee market at this head, asked for once per head."""
+        if self.market_seen is None or self.market_seen[0] != head.hash:
+            self.market_seen = (head.hash, await self.client.fee_market())
+        return self.market_seen[1]
+
+    def fee_ceiling(self, transaction: Transaction) -> int:
+        """The most that a transaction may pay per gas: its own ceiling, or the chain's where that is lower. Wei."""
+        limit = self.client.config.max_fee_per_gas
+        own = transaction.max_fee_ceiling
+        return limit if own is None else min(own, limit)
 
 
 def move(transaction: Transaction, state: State, now: datetime, due_at: datetime | None, **changes: Any) -> Transaction:
@@ -119,20 +125,11 @@ def unsigned(lane: Lane, transaction: Transaction, attempt: Attempt) -> Unsigned
         transaction,
         nonce=attempt.nonce,
         gas_limit=attempt.gas_limit,
-        max_fee_per_gas=attempt.max_fee_per_gas,
-        max_priority_fee_per_gas=attempt.max_priority_fee_per_gas,
+        fees=Fees(attempt.max_fee_per_gas, attempt.max_priority_fee_per_gas),
     )
 
 
-def build(
-    lane: Lane,
-    transaction: Transaction,
-    *,
-    nonce: int,
-    gas_limit: int,
-    max_fee_per_gas: int,
-    max_priority_fee_per_gas: int,
-) -> UnsignedTransaction:
+def build(lane: Lane, transaction: Transaction, *, nonce: int, gas_limit: int, fees: Fees) -> UnsignedTransaction:
     """The unsigned transaction with this nonce and these fees.
 
     Raises:
@@ -145,8 +142,9 @@ def build(
         value=transaction.value,
         data=transaction.data,
         gas_limit=gas_limit,
-        max_fee_per_gas=max_fee_per_gas,
-        max_priority_fee_per_gas=max_priority_fee_per_gas,
+        max_fee_per_gas=fees.max_fee_per_gas,
+        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+        type=transaction.type,
     )
 
 

@@ -7,40 +7,31 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from lockstep.chains.evm import FeeHistory
+from lockstep.chains.evm import FeeMarket, Fees
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.transactions.engine.context import Lane, build, change, move
-from lockstep.transactions.rules import bump_fees, content_hash, market_fees
+from lockstep.transactions.rules import bump_fees, content_hash
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces
-from lockstep.transactions.types import Attempt, Change, Fees, State, Transaction
+from lockstep.transactions.types import Attempt, Change, State, Transaction
 
 STEP = "transaction.replaced"
 
 
 async def replace_fees(
-    uow: UnitOfWork, lane: Lane, t: Transaction, newest: Attempt, history: FeeHistory, now: datetime
+    uow: UnitOfWork, lane: Lane, t: Transaction, newest: Attempt, market: FeeMarket, now: datetime
 ) -> Change | None:
     """Fix a dearer form of a transaction; None when its ceilings leave no room.
 
     The caller writes the change and marks the crash points after the effect.
     """
-    limit = lane.client.config.max_fee_per_gas
-    ceiling = limit if t.max_fee_ceiling is None else min(t.max_fee_ceiling, limit)
     old = Fees(newest.max_fee_per_gas, newest.max_priority_fee_per_gas)
-    market = market_fees(history, lane.client.config.min_priority_fee_per_gas)
-    fees = bump_fees(old, market, ceiling, t.max_priority_fee_ceiling)
+    offer = market.offer(t.speed, is_legacy=t.is_legacy)
+    fees = bump_fees(old, offer, lane.fee_ceiling(t), t.max_priority_fee_ceiling, is_legacy=t.is_legacy)
     if fees is None:
         return None
-    tx = build(
-        lane,
-        t,
-        nonce=newest.nonce,
-        gas_limit=newest.gas_limit,
-        max_fee_per_gas=fees.max_fee_per_gas,
-        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-    )
+    tx = build(lane, t, nonce=newest.nonce, gas_limit=newest.gas_limit, fees=fees)
     attempt = Attempt(
         transaction_id=t.id,
         attempt=newest.attempt + 1,

@@ -15,7 +15,8 @@ from typing import Any
 from lockstep.chains.evm import (
     Address,
     CallReverted,
-    FeeHistory,
+    FeeMarket,
+    Fees,
     Header,
     MalformedTransaction,
     NodeUnavailable,
@@ -23,10 +24,10 @@ from lockstep.chains.evm import (
 )
 from lockstep.kit import crash
 from lockstep.transactions.engine.context import Lane, build, change, move, wait, write
-from lockstep.transactions.rules import bound_fees, content_hash, cost, free_nonces, market_fees, with_headroom
+from lockstep.transactions.rules import bound_fees, content_hash, cost, free_nonces, with_headroom
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
-from lockstep.transactions.types import Attempt, Change, Fees, State, Transaction
+from lockstep.transactions.types import Attempt, Change, State, Transaction
 
 STEP = "transaction.reserved"
 
@@ -62,7 +63,7 @@ async def reserve(lane: Lane) -> int:
     if not queued:
         return 0
     head = await lane.client.head_header()
-    history = await lane.fee_history(head)
+    market = await lane.fee_market(head.ref)
     addresses = sorted({t.sender for t in queued})
     mined = dict(zip(addresses, await lane.client.nonces(addresses, head.ref), strict=True))
     balances = dict(zip(addresses, await lane.client.balances(addresses, head.ref), strict=True))
@@ -82,7 +83,7 @@ async def reserve(lane: Lane) -> int:
             )
             for address in locked
         }
-        plan = _plan(lane, ours, accounts, head, history, estimates)
+        plan = _plan(lane, ours, accounts, head, market, estimates)
         crash.point(STEP, "before_effect")
         now = lane.clock.now()
         await nonces.reserve(uow, plan.reservations, now)
@@ -99,12 +100,11 @@ def _plan(
     queued: Sequence[Transaction],
     accounts: dict[Address, _Account],
     head: Header,
-    history: FeeHistory,
+    market: FeeMarket,
     estimates: dict[str, int | str],
 ) -> _Plan:
     now = lane.clock.now()
     plan = _Plan([], {}, [], [], [])
-    market = market_fees(history, lane.client.config.min_priority_fee_per_gas)
     for t in queued:
         if t.deadline_at is not None and t.deadline_at <= now:
             ended = move(t, State.EXPIRED, now, None, reason="its deadline passed before it got a nonce")
@@ -121,10 +121,12 @@ def _plan(
         if isinstance(gas, str):
             _cannot_estimate(lane, plan, t, gas, account, now)
             continue
-        ceiling = _ceiling(lane, t)
-        fees = bound_fees(market, history.next_base_fee, ceiling, t.max_priority_fee_ceiling)
+        ceiling = lane.fee_ceiling(t)
+        offer = market.offer(t.speed, is_legacy=t.is_legacy)
+        fees = bound_fees(market, offer, ceiling, t.max_priority_fee_ceiling, is_legacy=t.is_legacy)
         if fees is None:
-            reason = f"the base fee is {history.next_base_fee} wei, its fee ceiling {ceiling}; waits for a lower one"
+            asked = "gas price" if t.is_legacy else "base fee"
+            reason = f"the {asked} is {market.least_fee} wei, its fee ceiling {ceiling}; waits for a lower one"
             plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
             continue
         needed = cost(t.value, gas, fees.max_fee_per_gas)
@@ -146,27 +148,12 @@ def _reserve(
 ) -> None:
     try:
         # Probed with a nonce of any value: what makes it malformed does not depend on the nonce, and none is used up.
-        build(
-            lane,
-            t,
-            nonce=0,
-            gas_limit=gas,
-            max_fee_per_gas=fees.max_fee_per_gas,
-            max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-        )
+        build(lane, t, nonce=0, gas_limit=gas, fees=fees)
     except MalformedTransaction as error:
         plan.changes.append(change(t, move(t, State.DROPPED, now, None, reason=error.detail)))
         return
     nonce = next(account.nonces)
-    tx = build(
-        lane,
-        t,
-        nonce=nonce,
-        gas_limit=gas,
-        max_fee_per_gas=fees.max_fee_per_gas,
-        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-    )
-    digest = tx.digest()
+    digest = build(lane, t, nonce=nonce, gas_limit=gas, fees=fees).digest()
     after = move(
         t,
         State.RESERVED,
@@ -237,7 +224,7 @@ async def _estimate(lane: Lane, transactions: list[Transaction]) -> dict[str, in
         if answer is None:
             found[t.id] = "the node does not find out in time how much gas it takes"
         elif not isinstance(answer, RpcFault):
-            found[t.id] = with_headroom(int(answer, 16))
+            found[t.id] = with_headroom(int(answer, 16), lane.client.config.transaction_gas_cap)
         else:
             error = answer.error()
             found[t.id] = error.reason if isinstance(error, CallReverted) else answer.message[:200]
@@ -265,11 +252,6 @@ async def _ask(lane: Lane, calls: list[tuple[str, list[Any]]]) -> list[Any]:
         if all(answer is None for answer in answers):
             raise
         return answers
-
-
-def _ceiling(lane: Lane, t: Transaction) -> int:
-    limit = lane.client.config.max_fee_per_gas
-    return limit if t.max_fee_ceiling is None else min(t.max_fee_ceiling, limit)
 
 
 def _pause(lane: Lane) -> float:

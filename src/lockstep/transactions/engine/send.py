@@ -81,7 +81,7 @@ async def _after_refusals(
     if t.failures < _REFUSALS:
         return None
     if result.outcome in (SendOutcome.UNDERPRICED, SendOutcome.FEE_TOO_LOW):
-        return await replace_fees(uow, lane, t, attempt, await lane.client.fee_history(), now)
+        return await replace_fees(uow, lane, t, attempt, await lane.client.fee_market(), now)
     if result.outcome is SendOutcome.INVALID:
         # No pool has the bytes and none will take them; the next transaction gets the nonce, which ends them for good.
         await nonces.release(uow, [t.id])

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from lockstep.chains.evm import Address, BlockRef, CallReverted, Hash32, NodeError, NodeUnavailable, Receipt
+from lockstep.chains.evm import Address, BlockRef, CallReverted, Fees, Hash32, NodeError, NodeUnavailable, Receipt
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
 from lockstep.transactions.engine.replace import STEP as REPLACE_STEP
 from lockstep.transactions.engine.replace import replace_fees
+from lockstep.transactions.rules import helps_to_pay_more
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
 from lockstep.transactions.types import Attempt, Change, State, Transaction
@@ -193,13 +194,16 @@ async def _look_at_overdue(
             continue
         first_block = newest.sent_block if newest.sent_block is not None else head.number
         if nonce == next_nonce[t.sender] and head.number - first_block >= lane.settings.replace_after_blocks:
-            history = await lane.client.fee_history()
-            replaced = await replace_fees(uow, lane, t, attempts[t.id][-1], history, now)
-            if replaced is not None:
-                look.changes.append(replaced)
-                look.has_replaced = True
-                continue
-            look.waits[t.id] = (t, wait(t, "unmined, and its fee ceiling leaves no room for more", now, _later(lane)))
+            market, dearest = await lane.fee_market(head), attempts[t.id][-1]
+            paid = Fees(dearest.max_fee_per_gas, dearest.max_priority_fee_per_gas)
+            if helps_to_pay_more(paid, market, has_fee_auction=lane.client.config.has_fee_auction):
+                replaced = await replace_fees(uow, lane, t, dearest, market, now)
+                if replaced is not None:
+                    look.changes.append(replaced)
+                    look.has_replaced = True
+                    continue
+                reason = "unmined, and its fee ceiling leaves no room for more"
+                look.waits[t.id] = (t, wait(t, reason, now, _later(lane)))
         resend.append((t, newest))
     if resend:
         results = await lane.client.send_many([newest.raw or b"" for _, newest in resend])

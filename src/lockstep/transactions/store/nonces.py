@@ -9,13 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lockstep.chains.evm import Address, Hash32
+from lockstep.chains.evm import Address, Fees, Hash32
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId
 from lockstep.kit.money import from_numeric
 from lockstep.transactions.errors import DoubleSignPrevented
 from lockstep.transactions.rules import is_replacement
-from lockstep.transactions.types import Fees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

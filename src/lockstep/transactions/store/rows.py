@@ -8,7 +8,7 @@ from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
-from lockstep.chains.evm import Address, Hash32
+from lockstep.chains.evm import Address, Hash32, Speed
 from lockstep.kit import outbox
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, WalletId
@@ -21,10 +21,10 @@ async def insert(uow: UnitOfWork, transaction: Transaction) -> bool:
     """Insert a queued transaction with its first step and event; False when its idempotency key exists already."""
     t = transaction
     count = await uow.execute(
-        "insert into transactions (id, app_id, wallet_id, decision_id, chain, from_address, to_address, value, data,"
-        " gas_limit_ceiling, max_fee_ceiling, max_priority_fee_ceiling, idempotency_key, priority, deadline_at,"
+        "insert into transactions (id, app_id, wallet_id, decision_id, chain, from_address, to_address, value, data, type,"
+        " speed, gas_limit_ceiling, max_fee_ceiling, max_priority_fee_ceiling, idempotency_key, priority, deadline_at,"
         " correlation_id, wakes_kind, wakes_id, state, version, due_at, created_at, updated_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " on conflict (app_id, wallet_id, idempotency_key) do nothing",
         (
             t.id,
@@ -36,6 +36,8 @@ async def insert(uow: UnitOfWork, transaction: Transaction) -> bool:
             t.to,
             t.value,
             t.data,
+            t.type,
+            t.speed,
             t.gas_limit_ceiling,
             t.max_fee_ceiling,
             t.max_priority_fee_ceiling,
@@ -316,6 +318,8 @@ def _transaction(row: Row) -> Transaction:
         to=row["to_address"],
         value=from_numeric(row["value"]),
         data=bytes(row["data"]),
+        type=row["type"],
+        speed=Speed(row["speed"]),
         gas_limit_ceiling=row["gas_limit_ceiling"],
         max_fee_ceiling=_integer(row["max_fee_ceiling"]),
         max_priority_fee_ceiling=_integer(row["max_priority_fee_ceiling"]),

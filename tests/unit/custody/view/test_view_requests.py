@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lockstep.chains.evm import (
     MalformedTransaction,
     MalformedTypedData,
+    Speed,
     UnsignedTransaction,
     decode_unsigned,
     to_checksum,
@@ -70,6 +71,19 @@ def test_parse_rpc__transaction_to_send__leaves_open_what_was_left_out() -> None
     assert request.chain == "eip155:31337"
     assert (request.draft.to, request.draft.value, request.draft.data) == (SHOP, 10**18, b"")
     assert (request.draft.gas_limit, request.draft.max_fee_per_gas) == (None, None)
+
+
+def test_parse_rpc__speed__is_for_sending_only() -> None:
+    def with_speed(request: dict, speed: object) -> dict:
+        return {**request, "params": {**request["params"], "speed": speed}}
+
+    request = parse_rpc(with_speed(send(to=SHOP), "fast"))
+    assert isinstance(request, SendTransaction)
+    assert request.speed is Speed.FAST
+    assert parse_rpc(send(to=SHOP)) == parse_rpc(with_speed(send(to=SHOP), "standard"))
+    for wrong in ("now", None, 3, ["fast"]):
+        assert paths(with_speed(send(to=SHOP), wrong)) == ["params.speed"]
+    assert paths(with_speed(sign(to=SHOP), "fast")) == ["params.speed"]
 
 
 def test_parse_rpc__quantities__hex_decimal_and_json_integers_mean_the_same() -> None:
