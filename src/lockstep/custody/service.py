@@ -142,6 +142,29 @@ class CustodyService(WalletService, PolicyService, SessionService):
         """
         return await self._transactions.decide(uow, principal, wallet, intent)
 
+    async def check_withdrawal(
+        self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
+    ) -> None:
+        """Whether a caller may take back a transaction that was decided on under this id. Asks for no signature, so a
+        frozen wallet is no reason to refuse.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+            OwnerRequired, CallerNotAllowed, SigningDenied: it may not; a session signer takes back only what it sent.
+        """
+        await self._transactions.check_withdrawal(uow, principal, wallet_id, decision_id)
+
+    async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
+        """Decide on a self-send that uses up a nonce. No policy is asked: it moves nothing, inside the ceilings of its
+        fees, which the intent must name. The module ``engine`` may ask for one as well.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+            OwnerRequired, CallerNotAllowed, SigningDenied: the caller may not send from this wallet, or nobody may.
+            DecisionMismatch: the intent could move something, or names another app or sender.
+        """
+        return await self._transactions.decide_cancellation(uow, principal, intent)
+
     async def sign_transactions(
         self, items: Sequence[tuple[str, UnsignedTransaction]]
     ) -> list[SignedTransaction | LockstepError]:

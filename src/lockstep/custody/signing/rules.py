@@ -118,6 +118,11 @@ def check_standing(principal: Principal, authority: Authority, now: datetime) ->
         return AppSuspended()
     if authority.status != "active":
         return WalletFrozen()
+    return check_caller(principal, authority, now)
+
+
+def check_caller(principal: Principal, authority: Authority, now: datetime) -> Forbidden | None:
+    """Why this caller does not act for the wallet, whatever the wallet may do at the moment; None when it does."""
     if principal.kind == "session":
         session = authority.session
         if session is None or session.status != "active":

@@ -143,6 +143,14 @@ async def load_decisions(uow: UnitOfWork, decision_ids: Sequence[str]) -> dict[s
     return {row["decision_id"]: _stored_decision(row) for row in rows}
 
 
+async def find_decided_session(uow: UnitOfWork, app_id: AppId, decision_id: str) -> str | None:
+    """The session signer that a decision was made for; None: owner or app, or there is no such decision."""
+    row = await uow.find(
+        "select session_id from signing_decisions where app_id = %s and id = %s", (app_id, decision_id)
+    )
+    return None if row is None else row["session_id"]
+
+
 async def insert_signatures(uow: UnitOfWork, signed: Sequence[tuple[str, str, bytes]], now: datetime) -> None:
     """Note what was signed: (app, decision, digest). The same digest again is the same signature."""
     await uow.execute(

@@ -10,6 +10,14 @@ from lockstep.custody.errors import DecisionMismatch, DecisionUnknown
 from lockstep.custody.execution import TransactionPayload
 from lockstep.custody.policy import CompiledPolicy
 from lockstep.custody.signing import store
+from lockstep.custody.signing.cancellations import (
+    CANCELLATION,
+    check_cancellation,
+    check_self_send,
+    refuse_cancellation,
+    refuse_withdrawal,
+    ruling_on_cancellation,
+)
 from lockstep.custody.signing.execute import SignatureExecutor
 from lockstep.custody.signing.pipeline import wallet_key
 from lockstep.custody.signing.policies import PolicyShelf
@@ -94,6 +102,41 @@ class TransactionSigning:
             raise ruling.error
         return record.decision
 
+    async def check_withdrawal(
+        self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
+    ) -> None:
+        """See `CustodyService.check_withdrawal`."""
+        (found,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+        authority = check_visible(principal, found)
+        decided_for = await store.find_decided_session(uow, principal.tenant, decision_id)
+        refusal = refuse_withdrawal(principal, authority, decided_for, self._clock.now())
+        if refusal is not None:
+            raise refusal
+
+    async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
+        """See `CustodyService.decide_cancellation`."""
+        if principal.tenant != intent.app_id:
+            raise DecisionMismatch("the intent names another app than the caller asks for")
+        (found,) = await store.load_authorities(uow, intent.app_id, [(intent.wallet_id, principal.session_id)])
+        authority = check_visible(principal, found)
+        if intent.from_address != authority.address:
+            raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
+        check_self_send(intent, authority.address)
+        now = self._clock.now()
+        refusal = refuse_cancellation(principal, authority, now)
+        if refusal is not None:
+            raise refusal
+        record = DecisionRecord(
+            decision=decide(new_id(), principal, authority, CANCELLATION, ruling_on_cancellation(authority), now),
+            caller=principal.label,
+            chain=intent.chain,
+            request_digest=intent_digest(intent),
+            intent=intent_wire(intent),
+            correlation_id=intent.correlation_id or current_correlation_id(),
+        )
+        await self._recorder.record_decisions(uow, [record])
+        return record.decision
+
     async def sign(self, items: Sequence[tuple[str, UnsignedTransaction]]) -> list[SignedTransaction | LockstepError]:
         """See `CustodyService.sign_transactions`."""
         answers: list[SignedTransaction | LockstepError] = [DecisionUnknown() for _ in items]
@@ -148,7 +191,12 @@ class TransactionSigning:
         def view() -> RequestView:
             return view_transaction(transaction, authority.address, Method.SEND_TRANSACTION)  # type: ignore[arg-type]  # a stored address
 
-        refusal = look_again(stored.decision, _principal_of(stored), authority, view, policies, now)
+        refusal: LockstepError | None
+        if stored.decision.method == CANCELLATION:
+            check_cancellation(transaction, authority.address)  # type: ignore[arg-type]  # a stored address
+            refusal = refuse_cancellation(_principal_of(stored), authority, now)
+        else:
+            refusal = look_again(stored.decision, _principal_of(stored), authority, view, policies, now)
         if refusal is not None:
             raise refusal
         payload = TransactionPayload(transaction)
@@ -166,13 +214,16 @@ def _principal_of(stored: StoredDecision) -> Principal:
     """Who the decision was made for."""
     kind, _, name = stored.caller.partition(":")
     kinds: dict[str, PrincipalKind] = {"app": "app", "user": "user", "session": "session"}
+    decision = stored.decision
+    if decision.method == CANCELLATION:
+        kinds["module"] = "module"
     if kind not in kinds:
         raise DecisionUnknown(f"decisions are made for apps, users and sessions, this one for {kind}")
-    decision = stored.decision
     return Principal(
         kind=kinds[kind],
         app_id=decision.app_id,
         user_id=UserId(name) if kind == "user" else None,
         wallet_id=decision.wallet_id if kind == "session" else None,
         session_id=decision.session_id,
+        name=name if kind == "module" else None,
     )
