@@ -11,12 +11,13 @@ from tests.support.swap_stage import Refused, Stage
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.app.wiring import BookWallets
 from lockstep.auctions.schemas import PostFill
-from lockstep.chains.evm import Address
+from lockstep.chains.evm import Address, ChainConfig, ChainRegistry
 from lockstep.custody import Principal, SessionTerms, SigningDenied
 from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import Database
 from lockstep.kit.ids import new_id
 from lockstep.settlement import Call, FillTaken
+from lockstep.transactions import TransactionSender
 
 LATER = START + timedelta(days=1)
 
@@ -73,7 +74,16 @@ async def test_wallets__call_beyond_the_callers_session__is_denied_and_recorded(
     world: World = build(database)
     app = await world.app()
     wallet = await world.wallet(app)
-    wallets = BookWallets(world.custody)
+    config = ChainConfig(
+        chain=CHAIN,
+        chain_id=31337,
+        name="One",
+        rpc_urls=["http://127.0.0.1:1"],
+        finality_blocks=2,
+        block_seconds=1.0,
+        max_fee_per_gas=10**11,
+    )
+    wallets = BookWallets(world.custody, TransactionSender(ChainRegistry([config]), world.clock))
     call = Call(chain=CHAIN, to=Address("0x" + "71" * 20), value=5, data=b"\x01\x02\x03\x04")
     narrow = await world.session(app, wallet, SessionTerms(expires_at=LATER, allowed_methods=["personal_sign"]))
     terms = SessionTerms(expires_at=LATER, allowed_methods=["eth_sendTransaction"], max_value_per_transaction=5)
