@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tests.support.evm import account, address, sign
 
-from lockstep.chains.evm import ChainRegistry, EvmClient, UnsignedTransaction, transaction_hash
+from lockstep.chains.evm import Address, ChainRegistry, EvmClient, UnsignedTransaction, transaction_hash
 from lockstep.custody import SignedTransaction, TransactionIntent
 from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import Database
@@ -26,6 +26,7 @@ class Keys:
     """Stands for custody: signs with anvil's accounts, or refuses what the test says."""
 
     signed: list[UnsignedTransaction] = field(default_factory=list)
+    signed_by: list[tuple[Address, UnsignedTransaction]] = field(default_factory=list)
     refusals: dict[int, LockstepError] = field(default_factory=dict)
     """Error by value of the transaction."""
 
@@ -37,8 +38,10 @@ class Keys:
             if tx.value in self.refusals:
                 answers.append(self.refusals[tx.value])
                 continue
+            index = int(decision_id.rsplit("-", 1)[1], 16)
             self.signed.append(tx)
-            raw = sign(account(int(decision_id.rsplit("-", 1)[1], 16)), tx)
+            self.signed_by.append((address(index), tx))
+            raw = sign(account(index), tx)
             answers.append(SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=tx.digest()))
         return answers
 

@@ -167,7 +167,7 @@ class Pool:
 
     def _make_room(self, tx: Tx, state: State) -> None:
         """A full pool lets the cheapest go for a dearer one, and takes no transaction behind a gap."""
-        if tx.nonce > self.next_nonce(tx.sender, state):
+        if not self.by_account or tx.nonce > self.next_nonce(tx.sender, state):
             raise Refused(Refusal.POOL_FULL)
         cheapest = min(self, key=lambda one: (one.tip, one.max_fee, -one.nonce))
         if (tx.tip, tx.max_fee) <= (cheapest.tip, cheapest.max_fee):

@@ -59,8 +59,8 @@ class StrictNode(RpcServer):
         """So many of the next HTTP requests are answered with status 500 and do nothing."""
         self.sends = 0
         """Raw transactions that came in so far."""
-        self.faults: dict[int, SendFault] = {}
-        """By the number of the send (`sends` when it has come in), from 1."""
+        self.faults: dict[int, SendFault | Refusal] = {}
+        """By the number of the send (`sends` when it has come in), from 1; a refusal is said without cause."""
         self.watch: Callable[[Moment, list[dict[str, Any]]], None] | None = None
         """Called before a request takes effect and again before it is answered."""
         self._late: list[Tx] = []
@@ -92,7 +92,7 @@ class StrictNode(RpcServer):
         """The newest block that it shows."""
         return self.chain.blocks[max(0, len(self.chain.blocks) - 1 - self.lag)]
 
-    def fault(self, kind: SendFault, *, after: int = 0) -> None:
+    def fault(self, kind: SendFault | Refusal, *, after: int = 0) -> None:
         """Let the next send (or a later one) go wrong."""
         self.faults[self.sends + 1 + after] = kind
 
@@ -101,10 +101,14 @@ class StrictNode(RpcServer):
         for _ in range(blocks):
             chosen = [] if empty else self.pool.executable(self.chain.head.state, self.chain.next_base_fee)
             self.chain.mine(chosen)
-            self.pool.after_block(self.chain.head.state)
-            late, self._late = self._late, []
-            self._readmit(late)
+            self.heard_of_block()
         return self.chain.head
+
+    def heard_of_block(self) -> None:
+        """Put the pool in order after blocks that this node, or another one of the same chain, has made."""
+        self.pool.after_block(self.chain.head.state)
+        late, self._late = self._late, []
+        self._readmit(late)
 
     def reorganise(self, depth: int, *, returns: bool = True, empty: bool = True) -> None:
         """Replace the newest blocks by one more of another branch.
@@ -160,13 +164,15 @@ class StrictNode(RpcServer):
             raise RpcError(f"the method {method} does not exist/is not available", -32601)
         return known(*params)
 
-    def _fault_of(self, call: dict[str, Any]) -> SendFault | None:
+    def _fault_of(self, call: dict[str, Any]) -> SendFault | Refusal | None:
         if call["method"] != "eth_sendRawTransaction":
             return None
         self.sends += 1
         return self.faults.pop(self.sends, None)
 
-    def _send(self, text: str, fault: SendFault | None = None) -> str:
+    def _send(self, text: str, fault: SendFault | Refusal | None = None) -> str:
+        if isinstance(fault, Refusal):
+            raise self._error(fault)
         try:
             tx = decode(bytes.fromhex(text[2:]))
         except ValueError as error:

@@ -1,0 +1,48 @@
+"""The engine in a storm: whatever dies, is refused, lost, delayed or taken back, each effect happens once and all heals.
+
+A failure prints its seed and a script that is as small as it gets; keep it below, under a name that says what was wrong.
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.counts import examples
+from tests.support.storm import (
+    Broken,
+    Event,
+    World,
+    script,
+    shrink,
+)
+
+from lockstep.kit.database import Database
+
+pytestmark = pytest.mark.slow
+PER_TEST = 25
+
+ONCE_BROKEN: dict[str, list[Event]] = {}
+"""Scripts that once failed."""
+
+
+@pytest.mark.parametrize("first", range(0, examples(50), PER_TEST))
+async def test_storm__any_seed__each_effect_once_and_healed(database: Database, first: int) -> None:
+    for seed in range(first, first + PER_TEST):
+        events = script(seed)
+        try:
+            await World.play(database, events)
+        except Broken as broken:
+
+            async def fails(fewer: list[Event]) -> bool:
+                try:
+                    await World.play(database, fewer)
+                except Broken:
+                    return True
+                return False
+
+            smallest = await shrink(events, fails)
+            pytest.fail(f"seed {seed}: {broken}\nsmallest script: {smallest}")
+
+
+@pytest.mark.parametrize("name", ONCE_BROKEN)
+async def test_storm__once_broken__each_effect_once_and_healed(database: Database, name: str) -> None:
+    await World.play(database, ONCE_BROKEN[name])
