@@ -225,7 +225,13 @@ class Stage:
             follower
             for client in self.chains
             for follower in (
-                Follower("settlement", client, self.database, clock, EscrowFollower(self.book, self.swaps, clock)),
+                Follower(
+                    "settlement",
+                    client,
+                    self.database,
+                    clock,
+                    EscrowFollower(self.chains, self.book, self.swaps, clock),
+                ),
                 Follower("auctions", client, self.database, clock, BookFollower(self.chains, self.book, clock)),
             )
         ]

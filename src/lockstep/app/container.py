@@ -186,7 +186,7 @@ class Container:
         self._prices = PriceClock(self.database, self.clock, self.chains)
         self._keeper = BookKeeper(self.database, self.clock, self.chains, book)
         escrows, cancellations = (
-            EscrowFollower(book, self.swaps, self.clock),
+            EscrowFollower(self.chains, book, self.swaps, self.clock),
             BookFollower(self.chains, book, self.clock),
         )
         self._followers = [

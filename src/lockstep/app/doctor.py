@@ -146,8 +146,11 @@ async def _chain(client: EvmClient) -> str | tuple[Verdict, str]:
             return "fail", f"there is no contract {name} at {address}; check the settings of {client.chain}"
     age = SystemClock().now().timestamp() - head.timestamp
     words = f"block {head.number}, {age:.0f} s old; {len(client.config.contracts)} contracts in place"
-    limit = max(60.0, 20 * client.config.block_seconds)
-    return words if age < limit else ("warn", f"{words}; the node may have stopped following its chain")
+    return (
+        words
+        if age < client.config.stale_seconds
+        else ("warn", f"{words}; the node may have stopped following its chain")
+    )
 
 
 async def _open(settings: Settings) -> Database:

@@ -243,6 +243,10 @@ class ChainSettings(Section):
     """Wei; the ceiling of every transaction that does not name a lower one."""
     min_priority_fee_per_gas: int | None = Field(None, ge=0)
     """Wei; the least tip that is offered, on legacy chains the least gas price."""
+    log_range: int = Field(10_000, ge=1)
+    """Most blocks that the nodes are asked for the logs of at once; found out where they allow less."""
+    blooms: bool | None = None
+    """Whether a block's bloom speaks of all its logs, so that a node which leaves some out is found out."""
     contracts: dict[str, EvmAddress] = Field(default_factory=dict)
     """Our contracts by name, for example {"EscrowFactory": "0x…"}."""
     first_block: int = Field(0, ge=0)
@@ -285,6 +289,8 @@ class ChainSettings(Section):
             transaction_gas_cap=profile.transaction_gas_cap,
             contracts={name: Address(address) for name, address in self.contracts.items()},
             first_block=self.first_block,
+            log_range=self.log_range,
+            blooms=profile.blooms if self.blooms is None else self.blooms,
         )
 
     def registered_tokens(self) -> list[Token]:

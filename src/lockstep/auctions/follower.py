@@ -24,12 +24,14 @@ class BookFollower:
     def __init__(self, chains: ChainRegistry, book: Book, clock: Clock) -> None:
         self._chains, self._book, self._clock = chains, book, clock
 
-    def wanted(self, chain: str) -> LogFilter:
+    async def wanted(self, uow: UnitOfWork, chain: str) -> Sequence[LogFilter]:  # noqa: ARG002 - known beforehand
         """Invalidations at our factory."""
-        return LogFilter(
-            addresses=[self._chains.get(chain).config.contracts["EscrowFactory"]],
-            topics=[codec.factory().topic("NonceInvalidated")],
-        )
+        factory = self._chains.get(chain).config.contracts["EscrowFactory"]
+        return [LogFilter(addresses=[factory], topics=[codec.factory().topic("NonceInvalidated")])]
+
+    def also_wanted(self, logs: Sequence[Log]) -> Sequence[LogFilter]:  # noqa: ARG002 - they create no contracts
+        """Nothing else."""
+        return []
 
     async def execute(self, uow: UnitOfWork, block: BlockRef, logs: Sequence[Log]) -> None:
         """Note which live orders their maker has invalidated."""

@@ -72,6 +72,16 @@ async def find_lock(uow: UnitOfWork, chain: str, address: bytes) -> Lock | None:
     return _lock(row) if row else None
 
 
+async def list_open_addresses(uow: UnitOfWork, chain: str) -> list[bytes]:
+    """Known escrows of a chain that have not ended."""
+    rows = await uow.fetch(
+        "select e.address from escrows e where e.chain = %s and not exists"
+        " (select 1 from escrow_events v where v.chain = e.chain and v.address = e.address) order by e.address",
+        (chain,),
+    )
+    return [bytes(row["address"]) for row in rows]
+
+
 async def has_source(uow: UnitOfWork, order_hash: bytes, fill_index: int, taker: bytes) -> bool:
     """Whether a source escrow of this taker is known for the fill."""
     row = await uow.find(

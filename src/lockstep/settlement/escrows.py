@@ -12,13 +12,16 @@ from typing import Any, Literal
 from lockstep.chains.evm import (
     Address,
     Contract,
+    Log,
+    MalformedCalldata,
     address_from_bytes,
     address_to_bytes,
+    parse_address,
 )
 from lockstep.settlement.rules import Leg, Outcome
 from lockstep.settlement.types import DestinationTerms, Immutables, Lock, Side, SwapTerms, TimeLocks
 
-EscrowEventKind = Literal["withdrawn", "cancelled", "rescued"]
+EscrowEventKind = Literal["withdrawn", "cancelled"]
 _OUTCOMES = (Outcome.OPEN, Outcome.WITHDRAWN, Outcome.CANCELLED)
 
 
@@ -84,8 +87,19 @@ def factory_topics() -> list[bytes]:
 
 
 def escrow_topics() -> list[bytes]:
-    """Topic 0 of the events of an escrow; both kinds share them."""
-    return [source_codec().topic(name) for name in ("EscrowWithdrawal", "EscrowCancelled", "FundsRescued")]
+    """Topic 0 of the events that end an escrow, each of them one; both kinds share them."""
+    return [source_codec().topic(name) for name in ("EscrowWithdrawal", "EscrowCancelled")]
+
+
+def find_created(log: Log) -> Address | None:
+    """The escrow that a factory's log entry announces, as far as it can be read; None for any other entry."""
+    try:
+        event = (
+            factory_codec().decode_event(log) if log.topics[:1] in [(topic,) for topic in factory_topics()] else None
+        )
+    except MalformedCalldata:
+        return None
+    return None if event is None else parse_address(event.args["escrow"])
 
 
 def decode_lock(factory: Address, log: dict[str, Any], place: LogPlace) -> Lock | None:
@@ -145,7 +159,6 @@ def decode_escrow_event(address: Address, log: dict[str, Any], place: LogPlace) 
     kinds: dict[str, EscrowEventKind] = {
         "EscrowWithdrawal": "withdrawn",
         "EscrowCancelled": "cancelled",
-        "FundsRescued": "rescued",
     }
     if event is None or event.name not in kinds:
         return None

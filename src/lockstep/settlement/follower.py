@@ -10,7 +10,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from lockstep.chains.evm import BlockRef, Log, LogFilter, MalformedCalldata
+from lockstep.chains.evm import (
+    Address,
+    BlockRef,
+    ChainRegistry,
+    Log,
+    LogFilter,
+    MalformedCalldata,
+    address_from_bytes,
+)
 from lockstep.kit import processes
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
@@ -23,6 +31,7 @@ from lockstep.settlement.escrows import (
     decode_lock,
     escrow_topics,
     factory_topics,
+    find_created,
 )
 from lockstep.settlement.ports import OrderBook
 from lockstep.settlement.service import KIND, SwapService
@@ -37,12 +46,18 @@ NAME = "settlement"
 class EscrowFollower:
     """What settlement does with the logs of a chain; one instance serves all chains."""
 
-    def __init__(self, book: OrderBook, swaps: SwapService, clock: Clock) -> None:
-        self._book, self._swaps, self._clock = book, swaps, clock
+    def __init__(self, chains: ChainRegistry, book: OrderBook, swaps: SwapService, clock: Clock) -> None:
+        self._chains, self._book, self._swaps, self._clock = chains, book, swaps, clock
 
-    def wanted(self, chain: str) -> LogFilter:  # noqa: ARG002 - the same events on every chain
-        """Events of factories and escrows, from any address: escrows are not known before they are created."""
-        return LogFilter(topics=[*factory_topics(), *escrow_topics()])
+    async def wanted(self, uow: UnitOfWork, chain: str) -> Sequence[LogFilter]:
+        """Escrows that our factory creates, and the end of those that are open: anybody may emit the same events."""
+        factory = self._chains.get(chain).config.contracts["EscrowFactory"]
+        known = [address_from_bytes(one) for one in await escrow_store.list_open_addresses(uow, chain)]
+        return [LogFilter(addresses=[factory], topics=factory_topics()), *_endings(known)]
+
+    def also_wanted(self, logs: Sequence[Log]) -> Sequence[LogFilter]:
+        """The end of escrows that were created in the same blocks."""
+        return _endings([escrow for entry in logs if (escrow := find_created(entry)) is not None])
 
     async def execute(self, uow: UnitOfWork, block: BlockRef, logs: Sequence[Log]) -> None:
         """Keep what belongs to known orders and wake their swaps."""
@@ -98,8 +113,7 @@ class EscrowFollower:
         if lock is None:
             return
         await escrow_store.insert_event(uow, event)
-        if event.kind != "rescued":
-            await self._tell(uow, lock, event.kind)
+        await self._tell(uow, lock, event.kind)
         await self._wake(uow, lock.immutables.order_hash)
 
     async def _wake(self, uow: UnitOfWork, order_hash: bytes) -> None:
@@ -129,6 +143,10 @@ class EscrowFollower:
                 },
             ),
         )
+
+
+def _endings(escrows: Sequence[Address]) -> list[LogFilter]:
+    return [LogFilter(addresses=escrows, topics=escrow_topics())] if escrows else []
 
 
 def _place(terms: SwapTerms, side: Side) -> tuple[str, bytes]:

@@ -28,14 +28,16 @@ async def stage(database: Database, anvil_pair: tuple[Anvil, Anvil]) -> AsyncIte
 async def read_destination_log(stage: Stage) -> tuple[BlockRef, Log]:
     """The event that announced the destination escrow, and its block."""
     client = stage.chains.get(stage.destination.chain)
-    wanted = make_follower(stage).wanted(stage.destination.chain)
-    logs = await client.logs(wanted, 0, (await client.head()).number)
+    async with stage.database.system("test") as uow:
+        wanted = await make_follower(stage).wanted(uow, stage.destination.chain)
+    head = await client.head_header()
+    logs = await client.logs.read(wanted, 0, head.ref.number, {head.ref.number: head})
     found = next(log for log in logs if log.address == stage.destination.factory)
     return await client.block(found.block_number), found
 
 
 def make_follower(stage: Stage) -> EscrowFollower:
-    return EscrowFollower(stage.book, stage.swaps, SystemClock())
+    return EscrowFollower(stage.chains, stage.book, stage.swaps, SystemClock())
 
 
 async def test_follower__strangers_factory_announces_the_escrow_first__is_ignored(stage: Stage) -> None:

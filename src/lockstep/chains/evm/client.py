@@ -13,6 +13,7 @@ from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.errors import CallReverted, NodeError
 from lockstep.chains.evm.fees import SPEED_PERCENTILES, FeeMarket, market_of_gas_price, market_of_history
 from lockstep.chains.evm.heads import HeadTracker
+from lockstep.chains.evm.logs import LogReader
 from lockstep.chains.evm.nodes import Call, NodePool, RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, best_send, classify_send
 from lockstep.chains.evm.profiles import FeeStyle, FinalityTag
@@ -20,12 +21,9 @@ from lockstep.chains.evm.types import Address, BlockRef, Hash32
 from lockstep.chains.evm.wire import (
     FeeHistory,
     Header,
-    Log,
-    LogFilter,
     Receipt,
     read_fee_history,
     read_header,
-    read_log,
     read_receipt,
     to_bytes,
     to_hex,
@@ -43,6 +41,7 @@ class EvmClient:
         self.config = config
         self.chain = config.chain
         self._nodes = NodePool(config)
+        self.logs = LogReader(config, self._nodes)
         self.heads = HeadTracker(config, self.head_header)
         """The head as all who watch it in this process share it."""
         self._tagged: tuple[Hash32, int] | None = None
@@ -232,26 +231,6 @@ class EvmClient:
     async def code(self, address: Address, block: BlockRef) -> bytes:
         """Code of a contract at a block; empty for an account."""
         return to_bytes(await self.call("eth_getCode", [address, block_param(block)]))
-
-    async def logs(self, wanted: LogFilter, from_block: int, to_block: int) -> list[Log]:
-        """Logs of a range of canonical blocks, both ends included, in the order of the chain."""
-        return (await self.logs_up_to(wanted, from_block, to_block))[0]
-
-    async def logs_up_to(self, wanted: LogFilter, from_block: int, to_block: int) -> tuple[list[Log], Header]:
-        """Logs of a range, and the last block of the range as the same node saw it in the same batch: when its hash is
-        the expected one, the logs are those of that branch.
-
-        Raises:
-            NodeError: the node does not have the last block.
-        """
-        filter_ = {**wanted.params(), "fromBlock": to_hex(from_block), "toBlock": to_hex(to_block)}
-        answers = self._all(
-            await self.batch([("eth_getLogs", [filter_]), ("eth_getBlockByNumber", [to_hex(to_block), False])])
-        )
-        if answers[1] is None:
-            raise NodeError(f"the node does not have the block {to_block}")
-        found = sorted((read_log(raw) for raw in answers[0]), key=lambda entry: (entry.block_number, entry.log_index))
-        return found, read_header(self.chain, answers[1])
 
     # --- fees and transactions ----------------------------------------------------------------------------------------
 

@@ -50,8 +50,15 @@ class ChainConfig:
     request_seconds: float = 5.0
     batch_size: int = 200
     """Most calls in one JSON-RPC batch."""
-    log_range: int = 500
-    """Most blocks in one eth_getLogs."""
+    log_range: int = 10_000
+    """Most blocks in one eth_getLogs; less where the nodes refuse it."""
+    blooms: bool = True
+    """Whether the bloom of a block speaks of all its logs."""
+
+    @property
+    def stale_seconds(self) -> float:
+        """Age of a head from which on its node, or the chain, counts as standing still."""
+        return max(60.0, 20 * self.block_seconds)
 
     @property
     def transaction_type(self) -> TransactionType:
@@ -71,5 +78,7 @@ class ChainConfig:
             raise ValueError(f"{self.chain}: max_fee_per_gas lies below min_priority_fee_per_gas")
         if self.ws_url is not None and not self.ws_url.startswith(("ws://", "wss://")):
             raise ValueError(f"{self.chain}: expected ws:// or wss:// in ws_url")
+        if self.log_range < 1:
+            raise ValueError(f"{self.chain}: log_range is below 1")
         if self.batch_size < 1:
             raise ValueError(f"{self.chain}: batch_size is below 1")

@@ -13,6 +13,7 @@ LockstepError
 │   ├── NodeUnavailable       503  no configured node answered in time
 │   ├── NodesDisagree         503  too few nodes gave the same answer to a reading that money depends on
 │   └── NodeError             503  the node answered with an error that is not about the call itself
+│       └── RangeTooWide      503  more blocks or logs than the node gives at once
 └── Stop
     ├── WrongChain            500  the node serves another chain than the one configured
     ├── ReorganisedTooDeep    500  no common block within what the follower remembers
@@ -94,6 +95,17 @@ class NodeError(Retry):
         super().__init__(detail, rpc_code=rpc_code)
         self.rpc_code = rpc_code
         self.data = data
+
+
+class RangeTooWide(NodeError):
+    """The nodes do not give so much at once."""
+
+    code = "range_too_wide"
+
+    def __init__(self, detail: str, *, is_limit: bool) -> None:
+        super().__init__(detail)
+        self.is_limit = is_limit
+        """Whether it was the number of blocks, whatever they hold."""
 
 
 class WrongChain(Stop):

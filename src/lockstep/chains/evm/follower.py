@@ -18,14 +18,23 @@ from prometheus_client import Counter, Gauge
 
 from lockstep.chains.evm import store
 from lockstep.chains.evm.client import EvmClient
-from lockstep.chains.evm.errors import NodeError, ReorganisedTooDeep
+from lockstep.chains.evm.errors import NodeError, NodeUnavailable, RangeTooWide, ReorganisedTooDeep
+from lockstep.chains.evm.logs import Moved
 from lockstep.chains.evm.types import BlockRef, Hash32
+from lockstep.chains.evm.windows import ScanWindow
 from lockstep.chains.evm.wire import Header, Log, LogFilter
 from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import Retry, Stop
 
 _block = Gauge("lockstep_follower_block", "Last executed block", ["follower", "chain"])
+_behind = Gauge(
+    "lockstep_follower_lag_blocks", "Blocks between the head and the last executed one", ["follower", "chain"]
+)
+_behind_seconds = Gauge(
+    "lockstep_follower_lag_seconds", "Chain time between the last executed block and the head", ["follower", "chain"]
+)
+_head_age = Gauge("lockstep_chain_head_age_seconds", "Age of the newest block by this host's clock", ["chain"])
 _unwound = Counter("lockstep_follower_unwound_blocks", "Blocks unwound by reorganisations", ["follower", "chain"])
 
 log = structlog.get_logger(__name__)
@@ -40,8 +49,12 @@ _LONGEST_WAIT = 2.0
 class LogHandler(Protocol):
     """What a module does with the logs it follows."""
 
-    def wanted(self, chain: str) -> LogFilter:
+    async def wanted(self, uow: UnitOfWork, chain: str) -> Sequence[LogFilter]:
         """Which logs of this chain to read. Asked before every scan."""
+        ...
+
+    def also_wanted(self, logs: Sequence[Log]) -> Sequence[LogFilter]:
+        """Which further logs of the same blocks these make wanted: those of contracts that they create."""
         ...
 
     async def execute(self, uow: UnitOfWork, block: BlockRef, logs: Sequence[Log]) -> None:
@@ -57,10 +70,6 @@ class LogHandler(Protocol):
         ...
 
 
-class _Moved(Exception):
-    """The chain or the checkpoint moved while we looked; look again."""
-
-
 class Follower:
     """One handler on one chain."""
 
@@ -72,9 +81,13 @@ class Follower:
         self.name = name
         self.chain = client.chain
         self._client, self._database, self._clock, self._handler = client, database, clock, handler
+        self._window = ScanWindow(client.config.log_range)
+        self._checkpoint: BlockRef | None = None
+        """As this process wrote it last; writing compares it with the stored one."""
         self._looked_at: Hash32 | None = None
         """The head of the last look."""
         self._has_moved = False
+        self._is_stale = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow while leading; wait to lead otherwise. Node and database faults are waited out."""
@@ -101,9 +114,9 @@ class Follower:
         """One look: unwind if needed, else execute the next range. Returns whether anything moved."""
         try:
             return await self._follow_once()
-        except _Moved as reason:
+        except Moved as reason:
             log.info("follower_looks_again", follower=self.name, chain=self.chain, reason=str(reason))
-            self._has_moved = True
+            self._checkpoint, self._has_moved = None, True
             return True
 
     async def checkpoint(self) -> BlockRef | None:
@@ -112,23 +125,23 @@ class Follower:
             return await store.find_checkpoint(uow, self.name, self.chain)
 
     async def _follow_once(self) -> bool:
-        checkpoint = await self.checkpoint()
-        if checkpoint is None:
-            checkpoint = await self._begin()
-        head = (await self._client.heads.newest(now=self._has_moved)).ref
-        self._has_moved, self._looked_at = False, head.hash
-        if (head.number, head.hash) == (checkpoint.number, checkpoint.hash):
+        head = await self._client.heads.newest(now=self._has_moved)
+        self._has_moved, self._looked_at = False, head.ref.hash
+        checkpoint = self._checkpoint or await self.checkpoint() or await self._begin()
+        self._checkpoint = checkpoint
+        self._tell(checkpoint, head.ref)
+        if (head.ref.number, head.ref.hash) == (checkpoint.number, checkpoint.hash):
             return False
-        if checkpoint.number >= 0:
+        if checkpoint.number >= 0 and (head.ref.number, head.parent_hash) != (checkpoint.number + 1, checkpoint.hash):
             canonical = await self._client.find_block(checkpoint.number)
             if canonical is None or canonical.hash != checkpoint.hash:
-                if canonical is None and head.number < checkpoint.number and await self._is_behind(head):
+                if canonical is None and head.ref.number < checkpoint.number and await self._is_behind(head.ref):
                     return False
                 await self._unwind(checkpoint)
                 return True
-        if head.number <= checkpoint.number:
+        if head.ref.number <= checkpoint.number:
             return False
-        await self._execute(checkpoint, head)
+        await self._advance(checkpoint, head)
         return True
 
     async def _begin(self) -> BlockRef:
@@ -150,14 +163,35 @@ class Follower:
 
     # --- forwards -----------------------------------------------------------------------------------------------------
 
-    async def _execute(self, checkpoint: BlockRef, head: BlockRef) -> None:
+    async def _advance(self, checkpoint: BlockRef, head: Header) -> None:
+        """Execute the next window; a smaller one where this one is too much for the nodes."""
+        loop = asyncio.get_running_loop()
+        while True:
+            last = min(head.ref.number, checkpoint.number + self._window.blocks)
+            began = loop.time()
+            try:
+                count = await self._execute(checkpoint, last, head)
+            except (RangeTooWide, NodeUnavailable) as error:
+                is_limit = isinstance(error, RangeTooWide) and error.is_limit
+                if not self._window.refused(is_limit=is_limit):
+                    raise
+                log.info("follower_reads_less", follower=self.name, chain=self.chain, blocks=self._window.blocks)
+                continue
+            self._window.answered(last - checkpoint.number, count, loop.time() - began)
+            return
+
+    async def _execute(self, checkpoint: BlockRef, last: int, head: Header) -> int:
+        """Execute the blocks up to `last`; returns how many logs they had."""
         first = checkpoint.number + 1
-        last = min(head.number, checkpoint.number + self._client.config.log_range)
-        recent = max(first, head.number - KEPT_BLOCKS)
-        headers = await self._headers([last, *range(recent, last)])
-        logs, seen = await self._client.logs_up_to(self._handler.wanted(self.chain), first, last)
-        if seen.ref.hash != headers[last].ref.hash:
-            raise _Moved("the last block of the range changed while its logs were read")
+        recent = max(first, head.ref.number - KEPT_BLOCKS)
+        headers = {head.ref.number: head} if last == head.ref.number else {}
+        headers |= await self._headers([n for n in (*range(recent, last), last) if n not in headers])
+        async with self._database.system("follower") as uow:
+            wanted = await self._handler.wanted(uow, self.chain)
+        logs = await self._client.logs.read(wanted, first, last, headers)
+        if logs and (further := self._handler.also_wanted(logs)):
+            more = await self._client.logs.read(further, logs[0].block_number, last, headers)
+            logs = sorted({*logs, *more}, key=lambda entry: (entry.block_number, entry.log_index))
         headers |= await self._headers(sorted({entry.block_number for entry in logs} - headers.keys()))
         _check_branch(headers, logs, checkpoint)
         blocks: dict[int, list[Log]] = {}
@@ -171,16 +205,35 @@ class Follower:
             await store.record_blocks(uow, self.name, [headers[number].ref for number in sorted(headers)])
             await store.forget_blocks(uow, self.name, self.chain, below=last - KEPT_BLOCKS)
             await store.move_checkpoint(uow, self.name, end, self._clock.now(), unwound=False)
-            if last == head.number:
+            if last == head.ref.number:
                 await self._handler.on_head(uow, end)
-        _block.labels(self.name, self.chain).set(last)
+        self._checkpoint = end
+        self._tell(end, head.ref)
+        return len(logs)
 
     async def _headers(self, numbers: Sequence[int]) -> dict[int, Header]:
+        if not numbers:
+            return {}
         found = await self._client.headers(numbers)
         headers = {header.ref.number: header for header in found if header is not None}
         if len(headers) != len(numbers):
             raise NodeError("the node does not have all blocks below its head")
         return headers
+
+    def _tell(self, checkpoint: BlockRef, head: BlockRef) -> None:
+        """How far the follower is, and how far behind; nothing of it is known below the first block."""
+        age = self._clock.now().timestamp() - head.timestamp
+        _head_age.labels(self.chain).set(age)
+        if age > self._client.config.stale_seconds:
+            if not self._is_stale:
+                log.warning("chain_stands_still", chain=self.chain, block=head.number, seconds=int(age))
+            self._is_stale = True
+        else:
+            self._is_stale = False
+        _block.labels(self.name, self.chain).set(checkpoint.number)
+        _behind.labels(self.name, self.chain).set(max(head.number - checkpoint.number, 0))
+        seconds = max(head.timestamp - checkpoint.timestamp, 0) if checkpoint.hash else age
+        _behind_seconds.labels(self.name, self.chain).set(seconds)
 
     # --- backwards ----------------------------------------------------------------------------------------------------
 
@@ -192,6 +245,7 @@ class Follower:
             await store.forget_blocks(uow, self.name, self.chain, above=ancestor.number)
             await store.move_checkpoint(uow, self.name, ancestor, self._clock.now(), unwound=True)
             await self._handler.on_head(uow, ancestor)
+        self._checkpoint = ancestor
         _unwound.labels(self.name, self.chain).inc(checkpoint.number - ancestor.number)
         log.warning(
             "chain_reorganised",
@@ -225,7 +279,7 @@ class Follower:
     async def _lock(self, uow: UnitOfWork, expected: BlockRef) -> None:
         """Lock the checkpoint; another worker may have moved it since we read it."""
         if await store.find_checkpoint(uow, self.name, self.chain, lock=True) != expected:
-            raise _Moved("another worker moved the checkpoint")
+            raise Moved("another worker moved the checkpoint")
 
 
 def _check_branch(headers: dict[int, Header], logs: Sequence[Log], checkpoint: BlockRef) -> None:
@@ -235,7 +289,7 @@ def _check_branch(headers: dict[int, Header], logs: Sequence[Log], checkpoint: B
         if number - 1 == checkpoint.number and checkpoint.hash:
             parent = checkpoint.hash
         if parent is not None and header.parent_hash != parent:
-            raise _Moved("the chain was reorganised while it was read")
+            raise Moved("the chain was reorganised while it was read")
     for entry in logs:
         if entry.block_hash != headers[entry.block_number].ref.hash:
-            raise _Moved("a log of another branch")
+            raise Moved("a log of another branch")

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -29,6 +30,11 @@ from lockstep.chains.evm.wire import to_int
 log = structlog.get_logger(__name__)
 
 _requests = Counter("lockstep_node_requests", "HTTP requests to nodes by outcome", ["chain", "node", "outcome"])
+_disbelieved = Counter(
+    "lockstep_node_contradictions", "Answers that contradict the node's own blocks or heads", ["chain", "node"]
+)
+_head = Gauge("lockstep_node_head", "Newest block that a node has shown", ["chain", "node"])
+_state = Gauge("lockstep_node_state", "0: in use, 1: behind the others, 2: failing and left alone", ["chain", "node"])
 _usable = Gauge("lockstep_nodes_usable", "Nodes whose circuit is closed and whose head is not behind", ["chain"])
 
 Call = tuple[str, Sequence[Any]]
@@ -57,6 +63,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 many processes do not come back at once."""
 _LEAST_HEDGE = 0.25
 _HEDGE_FACTOR = 4.0
+_REMEMBERED = 64
 _BLOCKS_BEHIND = 3
 """A node this far behind the newest head that any node has shown is asked last."""
 _LATEST: Call = ("eth_getBlockByNumber", ("latest", False))
@@ -64,6 +71,14 @@ _LATEST: Call = ("eth_getBlockByNumber", ("latest", False))
 
 class _Faulty(Exception):
     """This node did not do its part; another one may."""
+
+
+class Disbelieved(_Faulty):
+    """What this node says contradicts itself."""
+
+
+Check = Callable[[Answers, Callable[[Sequence[Call]], Awaitable[Answers]]], Awaitable[None]]
+"""Looks at a node's answers, and may ask the same node for more; raises `Disbelieved` when they cannot be true."""
 
 
 @dataclass(slots=True)
@@ -80,6 +95,8 @@ class Node:
     latency: float = 0.0
     """Usual time of an answer, a moving average; 0 before the first."""
     head: int = -1
+    heads: dict[int, str] = field(default_factory=dict)
+    """Hashes of the newest heads that it has shown, by number."""
 
     def failed(self, now: float) -> None:
         self.is_verified = False  # it may come back as something else
@@ -116,20 +133,24 @@ class NodePool:
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    async def ask(self, calls: Sequence[Call]) -> Answers:
+    async def ask(self, calls: Sequence[Call], check: Check | None = None) -> Answers:
         """The answers of one node, in the order of the calls.
 
+        Args:
+            check: what has to hold for them; a node whose answers do not pass is left alone and the next one is asked.
         Raises:
-            NodeUnavailable: none answered in time. WrongChain: one serves another chain.
+            NodeUnavailable: none answered in time. NodeError: none gave answers that hold. WrongChain: one serves another
+            chain. What `check` raises.
         """
         self._compare_when_due()
         candidates = self._by_preference()
+        disbelieved: Disbelieved | None = None
         running: dict[asyncio.Task[Answers], Node] = {}
         try:
             while candidates or running:
                 if candidates and (not running or await self._is_slow(running)):
                     node = candidates.pop(0)
-                    running[asyncio.create_task(self._ask_one(node, calls))] = node
+                    running[asyncio.create_task(self._ask_one(node, calls, check))] = node
                     continue
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -138,11 +159,14 @@ class NodePool:
                         answers = task.result()
                     except _Faulty as reason:
                         log.warning("node_skipped", chain=self._config.chain, node=node.index, reason=str(reason))
+                        disbelieved = reason if isinstance(reason, Disbelieved) else disbelieved
                         continue
                     self._current = node.index
                     return answers
         finally:
             await _cancel(running)
+        if disbelieved is not None:
+            raise NodeError(f"no node of {self._config.name} gives an answer that holds: {disbelieved}")
         raise self._unavailable()
 
     async def ask_all(self, calls: Sequence[Call]) -> tuple[list[Answers], int]:
@@ -239,17 +263,47 @@ class NodePool:
         now, newest = asyncio.get_running_loop().time(), max(node.head for node in self._nodes)
         usable = [node for node in self._nodes if node.shut_until <= now and not self._is_behind(node, newest)]
         _usable.labels(self._config.chain).set(len(usable))
+        for node in self._nodes:
+            self._tell_state(node)
+
+    def _tell_state(self, node: Node) -> None:
+        newest = max(one.head for one in self._nodes)
+        state = 2 if node.failures else int(self._is_behind(node, newest))
+        _state.labels(self._config.chain, node.index).set(state)
 
     # --- one node -----------------------------------------------------------------------------------------------------
 
-    async def _ask_one(self, node: Node, calls: Sequence[Call]) -> Answers:
+    async def _ask_one(self, node: Node, calls: Sequence[Call], check: Check | None = None) -> Answers:
         if not node.is_verified:
             await self._verify(node)
         answers = await self._exchange(node, calls)
-        for (method, params), answer in zip(calls, answers, strict=True):
-            if method == _LATEST[0] and tuple(params) == _LATEST[1] and isinstance(answer, dict):
-                node.head = to_int(answer["number"])
+        try:
+            for (method, params), answer in zip(calls, answers, strict=True):
+                if method == _LATEST[0] and tuple(params) == _LATEST[1] and isinstance(answer, dict):
+                    self._saw_head(node, to_int(answer["number"]), answer["hash"])
+            if check is not None:
+                await check(answers, partial(self._exchange, node))
+        except Disbelieved:
+            node.failed(asyncio.get_running_loop().time())
+            _disbelieved.labels(self._config.chain, node.index).inc()
+            self._tell_state(node)
+            raise
         return answers
+
+    def _saw_head(self, node: Node, number: int, block_hash: str) -> None:
+        """
+        Raises:
+            Disbelieved: the node stands far below where it stood, on the same branch: its data was reset, or behind its
+                address stand several nodes. A reorganisation would show other blocks.
+        """
+        fell = node.head - number
+        is_same_branch = node.heads.get(number) == block_hash
+        node.head = number
+        node.heads = {one: known for one, known in node.heads.items() if number - _REMEMBERED < one < number}
+        node.heads[number] = block_hash
+        _head.labels(self._config.chain, node.index).set(number)
+        if fell > _BLOCKS_BEHIND and is_same_branch and len(self._nodes) > 1:
+            raise Disbelieved(f"its head went back by {fell} blocks without a reorganisation")
 
     async def _verify(self, node: Node) -> None:
         answer = (await self._exchange(node, [("eth_chainId", [])]))[0]
@@ -285,9 +339,11 @@ class NodePool:
         except (_Faulty, aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             node.failed(loop.time())
             _requests.labels(self._config.chain, node.index, "failed").inc()
+            self._tell_state(node)
             raise error if isinstance(error, _Faulty) else _Faulty(type(error).__name__) from error
         node.answered(loop.time() - began)
         _requests.labels(self._config.chain, node.index, "answered").inc()
+        self._tell_state(node)
         return answers
 
     def _open_session(self) -> aiohttp.ClientSession:

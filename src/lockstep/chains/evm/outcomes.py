@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class SendOutcome(StrEnum):
@@ -82,6 +83,23 @@ _BUSY_TEXTS = ("rate limit", "too many requests", "limit exceeded", "429", "time
 _HEX = re.compile(r"0x(?:[0-9a-fA-F]{2}){4,}")
 
 
+_TOO_MANY_BLOCKS = ("block range", "range is too", "range too", "range limit", "maximum range", "max range", "limited to a", "blocks range", "too many blocks", "up to a", "exceed maximum block")  # fmt: skip
+_TOO_MANY_LOGS = ("query returned more than", "too many results", "too many logs", "exceeds max results", "max results", "response size", "response is too", "query timeout", "logs matched by query exceeds")  # fmt: skip
+
+
+def too_wide(code: int, message: str) -> Literal["blocks", "logs"] | None:
+    """Whether an error of eth_getLogs means that less must be asked for: fewer blocks whatever they hold, or fewer logs.
+
+    Source: texts of geth, Erigon, Nethermind, Besu and reth, and of Alchemy, Infura, QuickNode, Ankr and Chainstack.
+    """
+    text = message.lower()
+    if code == 3 or "revert" in text:
+        return None
+    if any(part in text for part in _TOO_MANY_LOGS):
+        return "logs"
+    return "blocks" if any(part in text for part in _TOO_MANY_BLOCKS) else None
+
+
 def classify_send(message: str) -> SendOutcome:
     """Outcome that the text of an error of eth_sendRawTransaction stands for; `UNKNOWN` when the text is not known."""
     text = message.lower()
@@ -131,4 +149,6 @@ def is_busy(code: int, message: str) -> bool:
     text = message.lower()
     if code == 3 or any(part in text for part in _REVERT_TEXTS) or classify_send(message) is not SendOutcome.UNKNOWN:
         return False
+    if too_wide(code, message) is not None:
+        return False  # every node may say so, and none of them is away
     return code == 429 or any(part in text for part in _BUSY_TEXTS)

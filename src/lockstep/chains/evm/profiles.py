@@ -55,6 +55,8 @@ class ChainProfile:
     data_fee: DataFee = DataFee.IN_GAS
     transaction_gas_cap: int | None = MAX_TRANSACTION_GAS
     """Most gas of one transaction; None: only the block's own limit. Bounds the headroom over an estimate."""
+    blooms: bool = True
+    """Whether a block's bloom speaks of all its logs."""
 
 
 PROFILES: Final[Mapping[str, ChainProfile]] = MappingProxyType(
@@ -70,6 +72,7 @@ PROFILES: Final[Mapping[str, ChainProfile]] = MappingProxyType(
             finality_blocks=0,
             finality_tag="finalized",  # milestones
             min_priority_fee_per_gas=25_000_000_000,  # PIP-35
+            blooms=False,  # logs of state syncs are in none
         ),
         "arbitrum": ChainProfile(
             block_seconds=0.25,
@@ -93,6 +96,7 @@ PROFILES: Final[Mapping[str, ChainProfile]] = MappingProxyType(
             min_priority_fee_per_gas=0,  # tips are not collected
             has_fee_auction=False,
             transaction_gas_cap=None,
+            blooms=False,  # nodes show none
         ),
         "legacy": ChainProfile(
             block_seconds=3.0,

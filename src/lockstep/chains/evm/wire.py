@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from lockstep.chains.evm.addresses import address_to_bytes
+from lockstep.chains.evm.blooms import may_hold
 from lockstep.chains.evm.types import Address, BlockRef, Hash32
 
 
@@ -47,6 +50,8 @@ class Header:
     parent_hash: Hash32
     base_fee_per_gas: int
     """Wei; 0 on chains without EIP-1559."""
+    logs_bloom: int | None = None
+    """2048 bits (see `blooms`); None where the node does not show them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,11 @@ class FeeHistory:
         return self.base_fees[-1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+MOST_ADDRESSES = 500
+"""A filter with more addresses is asked for by its topics alone; nodes refuse or crawl on longer lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogFilter:
     """Which logs to read. Empty addresses: any contract; empty topics: any event (topic 0)."""
 
@@ -71,13 +80,30 @@ class LogFilter:
     topics: Sequence[Hash32] = ()
 
     def params(self) -> dict[str, object]:
-        """As members of an eth_getLogs filter."""
+        """As members of an eth_getLogs filter; the answer may hold logs that do not match."""
         members: dict[str, object] = {}
-        if self.addresses:
+        if 0 < len(self.addresses) <= MOST_ADDRESSES:
             members["address"] = list(self.addresses)
         if self.topics:
             members["topics"] = [["0x" + topic.hex() for topic in self.topics]]
         return members
+
+    def matches(self, log: Log) -> bool:
+        """Whether a log is wanted."""
+        addresses, topics = self._wanted
+        return (not addresses or log.address in addresses) and (not topics or log.topics[:1] in topics)
+
+    def may_match(self, bloom: int | None) -> bool:
+        """Whether a block with this bloom may hold a wanted log; None: it is not known."""
+        if bloom is None:
+            return True
+        return (not self.addresses or may_hold(bloom, map(address_to_bytes, self.addresses))) and (
+            not self.topics or may_hold(bloom, self.topics)
+        )
+
+    @cached_property
+    def _wanted(self) -> tuple[frozenset[Address], frozenset[tuple[Hash32, ...]]]:
+        return frozenset(self.addresses), frozenset((topic,) for topic in self.topics)
 
 
 def to_hex(value: int | bytes) -> str:
@@ -97,10 +123,12 @@ def to_bytes(text: str) -> bytes:
 
 def read_header(chain: str, raw: Mapping[str, Any]) -> Header:
     """Header from eth_getBlockBy…"""
+    bloom = raw.get("logsBloom")
     return Header(
         ref=BlockRef(chain, to_int(raw["number"]), to_bytes(raw["hash"]), to_int(raw["timestamp"])),
         parent_hash=to_bytes(raw["parentHash"]),
         base_fee_per_gas=to_int(raw.get("baseFeePerGas") or "0x0"),
+        logs_bloom=to_int(bloom) if bloom else None,
     )
 
 

@@ -27,8 +27,11 @@ class Amounts:
         self.unwound: list[int] = []
         self.fails = 0
 
-    def wanted(self, chain: str) -> LogFilter:
-        return LogFilter(addresses=[self.token], topics=[TOKEN.topic("Transfer")])
+    async def wanted(self, uow: UnitOfWork, chain: str) -> Sequence[LogFilter]:
+        return [LogFilter(addresses=[self.token], topics=[TOKEN.topic("Transfer")])]
+
+    def also_wanted(self, logs: Sequence[Log]) -> Sequence[LogFilter]:
+        return []
 
     async def execute(self, uow: UnitOfWork, block: BlockRef, logs: Sequence[Log]) -> None:
         if self.fails:
