@@ -210,7 +210,8 @@ class QuoteOut(Strict):
     gas_limit: Amount
     max_fee_per_gas: Amount
     max_priority_fee_per_gas: Amount
-    max_fee: Amount
+    data_fee: Amount = Field(description="Beside the gas, for the parent chain of a roll-up.")
+    max_fee: Amount = Field(description="The most that gas and data can cost together.")
     will_revert: str | None
     simulation: dict[str, Any]
 

@@ -188,6 +188,8 @@ class Quote:
     gas_limit: int
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
+    data_fee: int = 0
+    """What a roll-up may take beside the gas for its parent chain, smallest unit of the native coin."""
     will_revert: str | None = None
     """The decoded reason when it would revert now; None: it would go through."""
     simulation: Mapping[str, object] = field(default_factory=dict)
@@ -196,4 +198,4 @@ class Quote:
     @property
     def max_fee(self) -> int:
         """The most that the fee can be, in the smallest unit of the native coin."""
-        return self.gas_limit * self.max_fee_per_gas
+        return self.gas_limit * self.max_fee_per_gas + self.data_fee

@@ -81,6 +81,7 @@ def describe_preview(preview: Preview) -> dict[str, Any]:
             "gas_limit": str(quote.gas_limit),
             "max_fee_per_gas": str(quote.max_fee_per_gas),
             "max_priority_fee_per_gas": str(quote.max_priority_fee_per_gas),
+            "data_fee": str(quote.data_fee),
             "max_fee": str(quote.max_fee),
             "will_revert": quote.will_revert,
             "simulation": dict(quote.simulation),

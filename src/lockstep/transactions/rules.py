@@ -14,6 +14,8 @@ from lockstep.kit.money import ceil_div
 
 GAS_HEADROOM_PERCENT = 20
 """Added to an estimate: state moves between the estimate and the block."""
+DATA_FEE_HEADROOM_PERCENT = 50
+"""Added to a data fee: the base fee of the parent chain moves by up to an eighth with each of its blocks."""
 
 
 def bound_fees(
@@ -91,9 +93,14 @@ def with_headroom(estimate: int, cap: int | None) -> int:
     return wanted if cap is None else min(wanted, max(estimate, cap))
 
 
-def cost(value: int, gas_limit: int, max_fee_per_gas: int) -> int:
+def cost(value: int, gas_limit: int, max_fee_per_gas: int, data_fee: int) -> int:
     """The most that a transaction can take from its account, wei."""
-    return value + gas_limit * max_fee_per_gas
+    return value + gas_limit * max_fee_per_gas + data_fee
+
+
+def kept_for_data(data_fee: int) -> int:
+    """What is kept back for a data fee of now, wei, rounded up: half more covers three full blocks of the parent chain."""
+    return ceil_div(data_fee * (100 + DATA_FEE_HEADROOM_PERCENT), 100)
 
 
 def content_hash(to: Address | None, value: int, data: bytes) -> bytes:

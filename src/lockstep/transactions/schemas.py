@@ -46,6 +46,9 @@ class TransactionOut(_Schema):
     succeeded: bool | None
     gas_used: _AmountText | None
     effective_gas_price: _AmountText | None
+    data_fee: _AmountText = Field(
+        description="Beside the gas, for the parent chain of a roll-up: kept back for it, then what it was. Part of `fee_paid`."
+    )
     fee_paid: _AmountText | None
     contract_address: _AddressText | None
     revert_reason: str | None

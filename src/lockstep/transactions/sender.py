@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lockstep.chains.evm import (
     Address,
+    BlockRef,
     CallReverted,
     ChainRegistry,
     EvmClient,
@@ -14,7 +15,10 @@ from lockstep.chains.evm import (
     NodeError,
     RpcFault,
     TransactionType,
+    UnsignedTransaction,
+    intrinsic_gas,
     parse_address,
+    read_data_fees,
 )
 from lockstep.custody import Decision, QueuedTransaction, Quote, TransactionIntent
 from lockstep.kit.clock import Clock
@@ -22,7 +26,7 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Conflict
 from lockstep.kit.ids import new_id
 from lockstep.transactions.errors import DoubleSignPrevented, IdempotencyKeyReused, NonceTaken
-from lockstep.transactions.rules import bound_fees, with_headroom
+from lockstep.transactions.rules import bound_fees, cost, kept_for_data, with_headroom
 from lockstep.transactions.store import nonces, rows
 from lockstep.transactions.types import State, Transaction
 
@@ -97,6 +101,7 @@ class TransactionSender:
             gas_limit=None,
             max_fee_per_gas=None,
             max_priority_fee_per_gas=None,
+            data_fee=0,
             hash=None,
             block_number=None,
             block_hash=None,
@@ -141,14 +146,16 @@ class TransactionSender:
         gas, will_revert = await _estimate(client, sender, intent)
         if intent.gas_limit is not None:
             gas = intent.gas_limit
+        data_fee = await _data_fee(client, intent, gas, fees, head.ref)
         balance = await client.balance(sender, head.ref)
         simulation["balance"] = str(balance)
-        if will_revert is None and balance < intent.value + gas * fees.max_fee_per_gas:
+        if will_revert is None and balance < cost(intent.value, gas, fees.max_fee_per_gas, data_fee):
             simulation["insufficient_funds"] = True
         return Quote(
             gas_limit=gas,
             max_fee_per_gas=fees.max_fee_per_gas,
             max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+            data_fee=data_fee,
             will_revert=will_revert,
             simulation=simulation,
         )
@@ -204,6 +211,22 @@ def check_same(known: Transaction, intent: TransactionIntent) -> None:
             f"the idempotency key {intent.idempotency_key[:64]!r} belongs to the transaction {known.id}",
             transaction_id=known.id,
         )
+
+
+async def _data_fee(client: EvmClient, intent: TransactionIntent, gas: int, fees: Fees, block: BlockRef) -> int:
+    """What is kept back for the transaction's data fee, wei."""
+    transaction = UnsignedTransaction(
+        chain_id=client.config.chain_id,
+        nonce=0,
+        to=None if intent.to is None else parse_address(intent.to),
+        value=intent.value,
+        data=intent.data,
+        gas_limit=max(gas, intrinsic_gas(None, intent.data)),  # a refusal is not the quote's business
+        max_fee_per_gas=fees.max_fee_per_gas,
+        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+        type=intent.type,
+    )
+    return kept_for_data((await read_data_fees(client, [transaction], block))[0])
 
 
 async def _estimate(client: EvmClient, sender: Address, intent: TransactionIntent) -> tuple[int, str | None]:

@@ -98,6 +98,8 @@ class Transaction:
     gas_limit: int | None
     max_fee_per_gas: int | None
     max_priority_fee_per_gas: int | None
+    data_fee: int
+    """Beside the gas, for the parent chain of a roll-up: what is kept back for it, and once it is mined what it was."""
     hash: Hash32 | None
     """Hash that was mined, or that of the newest signed attempt."""
     block_number: int | None
@@ -125,7 +127,7 @@ class Transaction:
         """Wei; None before it is mined."""
         if self.gas_used is None or self.effective_gas_price is None:
             return None
-        return self.gas_used * self.effective_gas_price
+        return self.gas_used * self.effective_gas_price + self.data_fee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ def public(transaction: Transaction) -> dict[str, object]:
         "succeeded": t.succeeded,
         "gas_used": _text(t.gas_used),
         "effective_gas_price": _text(t.effective_gas_price),
+        "data_fee": str(t.data_fee),
         "fee_paid": _text(t.fee_paid),
         "contract_address": None if t.contract_address is None else to_checksum(t.contract_address),
         "revert_reason": t.revert_reason,

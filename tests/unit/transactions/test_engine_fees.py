@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from tests.support.custody import build, send
 from tests.support.evm import address, config
-from tests.support.transactions import APP, Desk
+from tests.support.transactions import APP, WALLET, Desk
 
 from lockstep.app.devnet.anvil import Anvil
-from lockstep.chains.evm import ChainRegistry, FeeStyle, Speed, decode_signed
-from lockstep.custody import PolicyDenied
+from lockstep.chains.evm import GAS_PRICE_ORACLE, ChainRegistry, DataFee, FeeStyle, NodeError, Speed, decode_signed
+from lockstep.custody import PolicyDenied, TransactionIntent
 from lockstep.kit.database import Database
 from lockstep.transactions import State, TransactionEngine, TransactionSender
 from lockstep.transactions.store import attempts
@@ -145,6 +145,60 @@ async def test_legacy__through_custody__policy_sees_type_0_and_the_signer_signs_
     assert on_chain is not None
     assert (on_chain["type"], on_chain["from"]) == ("0x0", wallet.address)
     await chains.close()
+
+
+async def place_fee_oracle(desk: Desk, wei_per_byte: int) -> None:
+    """Stand for the OP stack's fee oracle: a contract that answers with a fee for each byte of its calldata."""
+    code = f"3663{wei_per_byte:08x}0260005260206000f3"
+    await desk.client.call("anvil_setCode", [GAS_PRICE_ORACLE, "0x" + code])
+
+
+async def test_data_fee__op_stack__kept_back_before_signing_and_shown(open_desk: OpenDesk) -> None:
+    desk = await open_desk(data_fee=DataFee.OP_STACK)
+    await place_fee_oracle(desk, 10**9)
+    head = await desk.client.head()
+    await desk.client.call("evm_setAutomine", [False])
+    quote = await desk.sender.quote(intent())
+    # selector, offset, length and the payload in words of 32 bytes; half more is kept back
+    assert quote.data_fee in [3 * 10**9 * size // 2 for size in (4 + 64 + 32, 4 + 64 + 64)]
+    assert quote.max_fee == quote.gas_limit * quote.max_fee_per_gas + quote.data_fee
+    gas_costs = quote.gas_limit * quote.max_fee_per_gas
+    await desk.client.call("anvil_setBalance", [address(0), hex(1 + gas_costs + quote.data_fee - 1)])
+    queued = await desk.submit()
+    await desk.engine.step()
+    waiting = await desk.get(queued.id)
+    assert (waiting.state, waiting.nonce) == (State.QUEUED, None)
+    assert "insufficient funds" in (waiting.reason or "")
+    assert (await desk.sender.quote(intent())).simulation["insufficient_funds"]
+    await desk.client.call("anvil_setBalance", [address(0), hex(2 * (1 + gas_costs + quote.data_fee) - 1)])
+    await desk.run_until(queued.id, State.BROADCAST)
+    assert (await desk.get(queued.id)).data_fee == quote.data_fee
+    second = await desk.submit()
+    await desk.engine.step()
+    assert (await desk.get(second.id)).state is State.QUEUED  # what is in flight counts with its data fee
+    assert head == await desk.client.head()
+
+
+async def test_data_fee__chain_that_is_not_of_the_op_stack__waits_for_the_operator(open_desk: OpenDesk) -> None:
+    desk = await open_desk(data_fee=DataFee.OP_STACK)
+    queued = await desk.submit()
+    with pytest.raises(NodeError, match="profile"):
+        await desk.engine.step()
+    assert (await desk.get(queued.id)).state is State.QUEUED
+
+
+def intent(**changes: object) -> TransactionIntent:
+    fields: dict = {
+        "app_id": APP,
+        "wallet_id": WALLET,
+        "chain": "eip155:31337",
+        "from_address": address(0),
+        "to": address(5),
+        "value": 1,
+        "data": b"",
+        "idempotency_key": "q",
+    }
+    return TransactionIntent(**(fields | changes))
 
 
 async def test_ceiling__offer_above_it__room_is_left_and_used_for_one_replacement(open_desk: OpenDesk) -> None:

@@ -29,6 +29,7 @@ from lockstep.chains.evm.addresses import (
 from lockstep.chains.evm.artifacts import Artifact, load_artifact
 from lockstep.chains.evm.client import EvmClient, block_param
 from lockstep.chains.evm.config import ChainConfig
+from lockstep.chains.evm.data_fees import GAS_PRICE_ORACLE, read_data_fees
 from lockstep.chains.evm.errors import (
     BadAddress,
     BadSignature,
@@ -74,6 +75,7 @@ from lockstep.chains.evm.types import ZERO_ADDRESS, Address, BlockRef, Hash32
 from lockstep.chains.evm.wire import FeeHistory, Header, Log, LogFilter, Receipt
 
 __all__ = [
+    "GAS_PRICE_ORACLE",
     "HALF_ORDER",
     "KEPT_BLOCKS",
     "ORDER",
@@ -153,6 +155,7 @@ __all__ = [
     "parse_address",
     "parse_chain",
     "personal_digest",
+    "read_data_fees",
     "read_typed_data",
     "recover_address",
     "to_checksum",

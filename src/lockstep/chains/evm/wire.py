@@ -38,6 +38,8 @@ class Receipt:
     succeeded: bool
     gas_used: int
     effective_gas_price: int
+    data_fee: int
+    """What an OP-stack roll-up took for its parent chain beside the gas; 0 elsewhere."""
     contract_address: Address | None
     logs: tuple[Log, ...] = field(repr=False)
 
@@ -158,6 +160,7 @@ def read_receipt(raw: Mapping[str, Any]) -> Receipt:
         succeeded=to_int(raw["status"]) == 1,
         gas_used=to_int(raw["gasUsed"]),
         effective_gas_price=to_int(raw.get("effectiveGasPrice") or "0x0"),
+        data_fee=to_int(raw.get("l1Fee") or "0x0"),
         contract_address=Address(created.lower()) if created else None,
         logs=tuple(read_log(log) for log in raw["logs"]),
     )

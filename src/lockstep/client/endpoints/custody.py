@@ -192,10 +192,15 @@ def send_transaction(
     data: bytes = b"",
     gas_limit: int | None = None,
     max_fee_per_gas: int | None = None,
+    speed: str = "standard",
     preview_digest: str | None = None,
     idempotency_key: str | None = None,
 ) -> Request[str]:
-    """Send a transaction; its id. Nonce, gas and fees are Lockstep's, inside the ceilings given here (wei)."""
+    """Send a transaction; its id. Nonce, gas and fees are Lockstep's, inside the ceilings given here (wei).
+
+    Args:
+        speed: how soon it should be mined: "slow", "standard" or "fast".
+    """
     transaction = given(to=to, value=str(value), data="0x" + data.hex())
     for name, ceiling in (("gas_limit", gas_limit), ("max_fee_per_gas", max_fee_per_gas)):
         if ceiling is not None:
@@ -203,7 +208,7 @@ def send_transaction(
     asked = rpc(
         wallet_id,
         "eth_sendTransaction",
-        {"transaction": transaction},
+        {"transaction": transaction, "speed": speed},
         chain=chain,
         preview_digest=preview_digest,
         idempotency_key=idempotency_key,

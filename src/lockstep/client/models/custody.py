@@ -102,6 +102,7 @@ class Quote(Model):
     gas_limit: int
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
+    data_fee: int
     max_fee: int
     will_revert: str | None
     simulation: Mapping[str, Any]

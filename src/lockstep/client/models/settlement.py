@@ -29,6 +29,8 @@ class Transaction(Model):
     to: str | None
     value: int
     selector: str | None
+    type: int
+    speed: str
     state: str
     version: int
     reason: str | None
@@ -42,6 +44,7 @@ class Transaction(Model):
     succeeded: bool | None
     gas_used: int | None
     effective_gas_price: int | None
+    data_fee: int
     fee_paid: int | None
     contract_address: str | None
     revert_reason: str | None

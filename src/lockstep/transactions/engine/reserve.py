@@ -21,10 +21,12 @@ from lockstep.chains.evm import (
     MalformedTransaction,
     NodeUnavailable,
     RpcFault,
+    UnsignedTransaction,
+    read_data_fees,
 )
 from lockstep.kit import crash
 from lockstep.transactions.engine.context import Lane, build, change, move, wait, write
-from lockstep.transactions.rules import bound_fees, content_hash, cost, free_nonces, with_headroom
+from lockstep.transactions.rules import bound_fees, content_hash, cost, free_nonces, kept_for_data, with_headroom
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
 from lockstep.transactions.types import Attempt, Change, State, Transaction
@@ -52,6 +54,16 @@ class _Plan:
     entries: list[nonces.LedgerEntry]
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a transaction would be signed with. Wei."""
+
+    gas_limit: int
+    fees: Fees
+    data_fee: int
+    """What is kept back for it."""
+
+
 async def reserve(lane: Lane) -> int:
     """Reserve for what is queued and due; returns how many transactions moved.
 
@@ -68,6 +80,7 @@ async def reserve(lane: Lane) -> int:
     mined = dict(zip(addresses, await lane.client.nonces(addresses, head.ref), strict=True))
     balances = dict(zip(addresses, await lane.client.balances(addresses, head.ref), strict=True))
     estimates = await _estimate(lane, [t for t in queued if t.gas_limit_ceiling is None])
+    terms = await _terms(lane, queued, estimates, market, head)
     async with lane.database.system("engine") as uow:
         locked = await nonces.try_lock_accounts(uow, lane.chain, addresses)
         ours = await rows.lock_queued(uow, lane.chain, [t.id for t in queued], locked)
@@ -83,7 +96,7 @@ async def reserve(lane: Lane) -> int:
             )
             for address in locked
         }
-        plan = _plan(lane, ours, accounts, head, market, estimates)
+        plan = _plan(lane, ours, accounts, head, market, estimates, terms)
         crash.point(STEP, "before_effect")
         now = lane.clock.now()
         await nonces.reserve(uow, plan.reservations, now)
@@ -102,6 +115,7 @@ def _plan(
     head: Header,
     market: FeeMarket,
     estimates: dict[str, int | str],
+    terms: dict[str, _Terms | str],
 ) -> _Plan:
     now = lane.clock.now()
     plan = _Plan([], {}, [], [], [])
@@ -121,15 +135,16 @@ def _plan(
         if isinstance(gas, str):
             _cannot_estimate(lane, plan, t, gas, account, now)
             continue
-        ceiling = lane.fee_ceiling(t)
-        offer = market.offer(t.speed, is_legacy=t.is_legacy)
-        fees = bound_fees(market, offer, ceiling, t.max_priority_fee_ceiling, is_legacy=t.is_legacy)
-        if fees is None:
-            asked = "gas price" if t.is_legacy else "base fee"
+        offered = terms.get(t.id)
+        if offered is None:
+            asked, ceiling = "gas price" if t.is_legacy else "base fee", lane.fee_ceiling(t)
             reason = f"the {asked} is {market.least_fee} wei, its fee ceiling {ceiling}; waits for a lower one"
             plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
             continue
-        needed = cost(t.value, gas, fees.max_fee_per_gas)
+        if isinstance(offered, str):
+            plan.changes.append(change(t, move(t, State.DROPPED, now, None, reason=offered)))
+            continue
+        needed = cost(t.value, offered.gas_limit, offered.fees.max_fee_per_gas, offered.data_fee)
         if needed > account.balance:
             reason = f"insufficient funds: it may need {needed} wei, the account has {max(account.balance, 0)} to spare"
             plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
@@ -137,22 +152,16 @@ def _plan(
         if account.in_flight >= lane.settings.max_in_flight:
             plan.waits[t.id] = (t, wait(t, "too many of this account are in flight", now, _pause(lane)))
             continue
-        _reserve(lane, plan, t, account, gas, fees, head, now)
+        _reserve(lane, plan, t, account, offered, head, now)
         account.balance -= needed
         account.in_flight += 1
     return plan
 
 
 def _reserve(
-    lane: Lane, plan: _Plan, t: Transaction, account: _Account, gas: int, fees: Fees, head: Header, now: datetime
+    lane: Lane, plan: _Plan, t: Transaction, account: _Account, terms: _Terms, head: Header, now: datetime
 ) -> None:
-    try:
-        # Probed with a nonce of any value: what makes it malformed does not depend on the nonce, and none is used up.
-        build(lane, t, nonce=0, gas_limit=gas, fees=fees)
-    except MalformedTransaction as error:
-        plan.changes.append(change(t, move(t, State.DROPPED, now, None, reason=error.detail)))
-        return
-    nonce = next(account.nonces)
+    gas, fees, nonce = terms.gas_limit, terms.fees, next(account.nonces)
     digest = build(lane, t, nonce=nonce, gas_limit=gas, fees=fees).digest()
     after = move(
         t,
@@ -164,6 +173,7 @@ def _reserve(
         gas_limit=gas,
         max_fee_per_gas=fees.max_fee_per_gas,
         max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+        data_fee=terms.data_fee,
     )
     plan.changes.append(
         change(
@@ -203,6 +213,29 @@ def _reserve(
             fees=fees,
         )
     )
+
+
+async def _terms(
+    lane: Lane, queued: Sequence[Transaction], estimates: dict[str, int | str], market: FeeMarket, head: Header
+) -> dict[str, _Terms | str]:
+    """Terms by id, or why no node would ever take the transaction; absent: no gas limit, or fees above the ceilings."""
+    found: dict[str, _Terms | str] = {}
+    drafts: list[tuple[Transaction, Fees, UnsignedTransaction]] = []
+    for t in queued:
+        gas = estimates.get(t.id) if t.gas_limit_ceiling is None else t.gas_limit_ceiling
+        offer = market.offer(t.speed, is_legacy=t.is_legacy)
+        fees = bound_fees(market, offer, lane.fee_ceiling(t), t.max_priority_fee_ceiling, is_legacy=t.is_legacy)
+        if fees is None or not isinstance(gas, int):
+            continue
+        try:
+            # With a nonce of any value: what makes it malformed does not depend on the nonce, and none is used up.
+            drafts.append((t, fees, build(lane, t, nonce=0, gas_limit=gas, fees=fees)))
+        except MalformedTransaction as error:
+            found[t.id] = error.detail
+    data_fees = await read_data_fees(lane.client, [draft for _, _, draft in drafts], head.ref)
+    for (t, fees, draft), data_fee in zip(drafts, data_fees, strict=True):
+        found[t.id] = _Terms(draft.gas_limit, fees, kept_for_data(data_fee))
+    return found
 
 
 def _cannot_estimate(lane: Lane, plan: _Plan, t: Transaction, fault: str, account: _Account, now: datetime) -> None:

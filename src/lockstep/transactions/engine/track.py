@@ -123,6 +123,7 @@ async def _mined(lane: Lane, t: Transaction, receipt: Receipt, now: datetime) ->
         succeeded=receipt.succeeded,
         gas_used=receipt.gas_used,
         effective_gas_price=receipt.effective_gas_price,
+        data_fee=receipt.data_fee,
         contract_address=receipt.contract_address,
         revert_reason=reason,
     )

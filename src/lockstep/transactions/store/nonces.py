@@ -68,7 +68,7 @@ async def list_reserved(uow: UnitOfWork, chain: str, from_nonces: dict[Address, 
 async def sum_in_flight(uow: UnitOfWork, chain: str, addresses: list[Address]) -> dict[Address, tuple[int, int]]:
     """Number and highest cost (wei) of each account's transactions that have a nonce and are not mined."""
     rows = await uow.fetch(
-        "select from_address, count(*) as number, sum(value + gas_limit * max_fee_per_gas) as cost from transactions"
+        "select from_address, count(*) as number, sum(value + gas_limit * max_fee_per_gas + data_fee) as cost from transactions"
         " where chain = %s and from_address = any(%s) and state in ('reserved', 'signed', 'broadcast', 'replaced')"
         " and due_at is not null group by from_address",
         (chain, addresses),

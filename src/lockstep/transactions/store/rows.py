@@ -239,13 +239,13 @@ update transactions t /* all tenants: rows that the engine has locked */ set sta
     max_fee_per_gas = c.max_fee_per_gas, max_priority_fee_per_gas = c.max_priority_fee_per_gas, hash = c.hash,
     block_number = c.block_number, block_hash = c.block_hash, succeeded = c.succeeded, gas_used = c.gas_used,
     effective_gas_price = c.effective_gas_price, contract_address = c.contract_address,
-    revert_reason = c.revert_reason, updated_at = c.updated_at
+    revert_reason = c.revert_reason, data_fee = c.data_fee, updated_at = c.updated_at
 from unnest(%b::text[], %b::text[], %b::integer[], %b::timestamptz[], %b::integer[], %b::text[], %b::bigint[],
     %b::integer[], %b::bigint[], %b::numeric[], %b::numeric[], %b::bytea[], %b::bigint[], %b::bytea[], %b::boolean[],
-    %b::bigint[], %b::numeric[], %b::text[], %b::text[], %b::timestamptz[])
+    %b::bigint[], %b::numeric[], %b::text[], %b::text[], %b::numeric[], %b::timestamptz[])
     as c (id, state, version, due_at, failures, reason, nonce, attempt, gas_limit, max_fee_per_gas,
     max_priority_fee_per_gas, hash, block_number, block_hash, succeeded, gas_used, effective_gas_price,
-    contract_address, revert_reason, updated_at)
+    contract_address, revert_reason, data_fee, updated_at)
 where t.id = c.id
 """
 
@@ -276,6 +276,7 @@ async def update(uow: UnitOfWork, transactions: Sequence[Transaction]) -> None:
                 [t.effective_gas_price for t in ts],
                 [t.contract_address for t in ts],
                 [t.revert_reason for t in ts],
+                [t.data_fee for t in ts],
                 [t.updated_at for t in ts],
             ),
         )
@@ -339,6 +340,7 @@ def _transaction(row: Row) -> Transaction:
         gas_limit=row["gas_limit"],
         max_fee_per_gas=_integer(row["max_fee_per_gas"]),
         max_priority_fee_per_gas=_integer(row["max_priority_fee_per_gas"]),
+        data_fee=from_numeric(row["data_fee"]),
         hash=_bytes(row["hash"]),
         block_number=row["block_number"],
         block_hash=_bytes(row["block_hash"]),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.chains.evm import FeeHistory, Fees, Speed, market_of_gas_price, market_of_history
+from lockstep.chains.evm.wire import read_receipt
 
 wei = st.integers(0, 10**13)
 
@@ -51,3 +52,20 @@ def test_gas_price__any__faster_never_offers_less_than_asked(price: int, floor: 
     prices = [market.offers[speed].max_fee_per_gas for speed in Speed]
     assert prices == sorted(prices)
     assert prices[0] == market.least_fee == max(price, floor)
+
+
+def test_receipt__of_the_op_stack__carries_its_data_fee() -> None:
+    raw = {
+        "transactionHash": "0x" + "11" * 32,
+        "blockNumber": "0x1",
+        "blockHash": "0x" + "22" * 32,
+        "transactionIndex": "0x0",
+        "from": "0x" + "33" * 20,
+        "status": "0x1",
+        "gasUsed": "0x5208",
+        "effectiveGasPrice": "0x1",
+        "logs": [],
+    }
+    assert read_receipt(raw).data_fee == 0
+    assert read_receipt({**raw, "l1Fee": None}).data_fee == 0
+    assert read_receipt({**raw, "l1Fee": "0x2a"}).data_fee == 42

@@ -251,7 +251,7 @@ def _costs(view: RequestView, transaction: UnsignedTransaction, facts: WordFacts
     lines = [Detail(name.replace("_", " ").capitalize(), f"{getattr(transaction, name):,}") for name in known]
     if "gas_limit" in known and "max_fee_per_gas" in known:
         most = native_text(facts, view.chain, transaction.gas_limit * transaction.max_fee_per_gas)
-        lines.append(Detail("Network fee at most", most))
+        lines.append(Detail("Gas fee at most", most))
     return tuple(lines)
 
 
