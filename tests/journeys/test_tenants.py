@@ -9,6 +9,26 @@ from tests.journeys.support import App, Deployment, Listener, allow, new_key, pa
 NOBODY = "01900000-0000-7000-8000-00000000dead"
 
 
+def test_kill_switch__of_one_app__stops_it_alone_and_what_it_signs_only(deployment: Deployment, app: App) -> None:
+    other = deployment.new_app("Other")
+    wallet, others = app.wallet(ether=1), other.wallet(ether=1)
+    switch, key, sends = f"/v1/kill-switches/apps/{app.id}", new_key(), payment(wallet["address"], 1)
+    app.refused(403, "caller_not_allowed", "PUT", "/v1/kill-switches/deployment", {"reason": "not mine"})
+    other.refused(404, "app_not_found", "PUT", switch, {"reason": "not mine"})
+    assert app.call("PUT", switch, {"reason": "drill"})["engaged_by"] == f"app:{app.id}"
+
+    refused = app.refused(503, "signing_stopped", "POST", f"/v1/wallets/{wallet['id']}/rpc", sends, key=key)
+    assert "kill switch of the app" in refused["detail"]
+    assert app.call("GET", f"/v1/wallets/{wallet['id']}")["id"] == wallet["id"]
+    assert [each["reason"] for each in app.call("GET", "/v1/kill-switches")["items"]] == ["drill"]
+    assert other.call("GET", "/v1/kill-switches")["items"] == []
+    other.wait_transaction(other.rpc(others["id"], payment(others["address"], 1))["transaction_id"])
+
+    app.call("DELETE", switch)
+    sent = app.call("POST", f"/v1/wallets/{wallet['id']}/rpc", sends, key=key)["data"]["transaction_id"]
+    assert app.wait_transaction(sent)["state"] == "final"
+
+
 def test_tenants__another_apps_objects__do_not_exist(deployment: Deployment, app: App) -> None:
     other = deployment.new_app("Other")
     wallet = app.wallet(ether=1)

@@ -36,6 +36,7 @@ from lockstep.custody import (
     SecretVault,
     SignerClient,
     SignerClientConfig,
+    SwitchService,
     TokenFact,
     TokenVerifier,
     WordFacts,
@@ -112,6 +113,7 @@ class Container:
             known_issuers=[_issuer_of(issuer) for issuer in settings.issuers],
         )
         self._vault = SecretVault(auth_shares_key)
+        self.switches = SwitchService(self.database, self.audit, self.clock)
         self.idempotency = IdempotencyStore(ResponseBox(derive_key(audit_key, "idempotent-responses:v1")), self.clock)
         self.custody = CustodyService(
             database=self.database,

@@ -18,6 +18,7 @@ import psycopg
 from lockstep.app.migrate import check_schema
 from lockstep.app.settings import Settings
 from lockstep.chains.evm import ChainRegistry, EvmClient
+from lockstep.custody import list_engaged_switches
 from lockstep.custody.execution import (
     AuthorizationKey,
     AuthShares,
@@ -55,6 +56,7 @@ async def examine(settings: Settings) -> list[Finding]:
             ("database", "schema and login", lambda: _database(settings)),
             ("database", "clock", lambda: _clock(settings)),
             ("signer", "keys and socket", lambda: _signer(settings)),
+            ("signer", "kill switches", lambda: _switches(settings)),
         ]
         if settings.chain_pairs:
             looks.append(("swaps", "coordinator", lambda: _coordinator(settings)))
@@ -129,6 +131,20 @@ async def _signer(settings: Settings) -> str:
     finally:
         await signer.close()
     return f"{identity.signer_id} answers and shares our authorization key"
+
+
+async def _switches(settings: Settings) -> str | tuple[Verdict, str]:
+    database = await _open(settings)
+    try:
+        async with database.system("doctor") as uow:
+            engaged = await list_engaged_switches(uow)
+    finally:
+        await database.close()
+    if not engaged:
+        return "none is engaged"
+    whose = [f"app {switch.app_id}" if switch.app_id else "the deployment" for switch in engaged]
+    words = "; ".join(f"{who} signs nothing: {switch.reason}" for who, switch in zip(whose[:3], engaged, strict=False))
+    return "warn", f"{words} ({len(engaged)} in all); release them with DELETE /v1/kill-switches/…"
 
 
 async def _coordinator(settings: Settings) -> str | tuple[Verdict, str]:

@@ -39,6 +39,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
                 engine_errors=(transactions.NonceTaken, transactions.IdempotencyKeyReused),
             ),
             custody.access_router(container.access, authenticate),
+            custody.switch_router(container.switches, authenticate),
             transactions.router(container.transactions, container.database, authenticate),
             auctions.router(
                 container.auctions,

@@ -79,6 +79,9 @@ from lockstep.custody.ports import NonceLedger, Sender
 from lockstep.custody.service import CustodyService
 from lockstep.custody.sessions import SessionTerms
 from lockstep.custody.signing.preview import Preview
+from lockstep.custody.switches import KillSwitch, SwitchService
+from lockstep.custody.switches import list_engaged as list_engaged_switches
+from lockstep.custody.switches.api import switch_router
 from lockstep.custody.types import (
     Decision,
     Policy,
@@ -127,6 +130,7 @@ __all__ = [
     "IdempotencyStore",
     "Issuer",
     "IssuerUnavailable",
+    "KillSwitch",
     "LocalExecutor",
     "LocalKms",
     "Method",
@@ -155,6 +159,7 @@ __all__ = [
     "SignerConfig",
     "SignerUnavailable",
     "SigningDenied",
+    "SwitchService",
     "TokenExpired",
     "TokenFact",
     "TokenInvalid",
@@ -173,11 +178,13 @@ __all__ = [
     "derive_key",
     "export_entries",
     "format_units",
+    "list_engaged_switches",
     "login_message",
     "open_recovery_share",
     "read_key_file",
     "router",
     "run_signer",
     "serve_signer",
+    "switch_router",
     "verify_transport",
 ]

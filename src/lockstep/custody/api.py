@@ -50,6 +50,7 @@ _REQUEST = (RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, Mal
 _SIGNING = (
     errors.PolicyDenied,
     errors.PolicyMissing,
+    errors.SigningStopped,
     errors.AppSuspended,
     errors.WalletFrozen,
     errors.OwnerRequired,

@@ -18,7 +18,7 @@ Refuse
     │                   DecisionMismatch, FeeAboveCeiling
 └── Unprocessable 422
     └── IdempotencyKeyReused, IssuerInvalid, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
-Retry 503           IssuerUnavailable
+Retry 503           IssuerUnavailable, SigningStopped   (the latter recorded as a denied decision)
 Stop 500            SignatureMismatch, AuditChainBroken, DecisionUnknown, StoredAnswerUnreadable
 """
 
@@ -95,6 +95,12 @@ class PolicyDenied(SigningDenied):
     """No rule of the policies allows this, or one denies it."""
 
     code = "policy_denied"
+
+
+class SigningStopped(Retry):
+    """Signing is stopped for now by a kill switch; nothing was signed."""
+
+    code = "signing_stopped"
 
 
 class AppSuspended(SigningDenied):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockstep.client.decoding import read
-from lockstep.client.models import App, AppSecret, Caller, Login, NewApp, NewSecret
+from lockstep.client.models import App, AppSecret, Caller, KillSwitch, Login, NewApp, NewSecret
 from lockstep.client.requests import Request, get, nothing, of, segment, send
 
 
@@ -43,6 +43,32 @@ def list_app_secrets() -> Request[tuple[AppSecret, ...]]:
 def revoke_app_secret(secret_id: str) -> Request[None]:
     """End a secret."""
     return send("DELETE", f"/v1/app/secrets/{segment(secret_id)}", nothing, is_repeatable=True)
+
+
+def list_kill_switches() -> Request[tuple[KillSwitch, ...]]:
+    """What signs nothing now: everything for an administrator, else what concerns the caller's app."""
+    return get("/v1/kill-switches", lambda document: read(tuple[KillSwitch, ...], document["items"]))
+
+
+def stop_app(app_id: str, reason: str) -> Request[KillSwitch]:
+    """Stop every signature of an app, at once; what is queued waits. For the app itself, and for administrators."""
+    path = f"/v1/kill-switches/apps/{segment(app_id)}"
+    return send("PUT", path, of(KillSwitch), {"reason": reason}, is_repeatable=True)
+
+
+def resume_app(app_id: str) -> Request[None]:
+    """Let an app sign again. For whoever stopped it, and for administrators."""
+    return send("DELETE", f"/v1/kill-switches/apps/{segment(app_id)}", nothing, is_repeatable=True)
+
+
+def stop_deployment(reason: str) -> Request[KillSwitch]:
+    """Stop every signature of the deployment, at once. For administrators."""
+    return send("PUT", "/v1/kill-switches/deployment", of(KillSwitch), {"reason": reason}, is_repeatable=True)
+
+
+def resume_deployment() -> Request[None]:
+    """Let the deployment sign again. For administrators."""
+    return send("DELETE", "/v1/kill-switches/deployment", nothing, is_repeatable=True)
 
 
 def get_caller() -> Request[Caller]:

@@ -59,6 +59,17 @@ class AppSecret(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KillSwitch(Model):
+    """A stop of signing that is in force: of an app, or of the whole deployment."""
+
+    scope: str
+    app_id: str | None
+    reason: str
+    engaged_by: str
+    engaged_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Caller(Model):
     """Who the credentials stand for."""
 

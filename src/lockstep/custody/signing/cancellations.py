@@ -17,13 +17,14 @@ from lockstep.custody.errors import (
     DecisionMismatch,
     FeeAboveCeiling,
     SessionMethodDenied,
+    SigningStopped,
     WalletFrozen,
 )
 from lockstep.custody.signing.rules import check_caller, check_standing
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Principal, TransactionIntent
 from lockstep.custody.view import Method
-from lockstep.kit.errors import Forbidden
+from lockstep.kit.errors import Forbidden, LockstepError
 
 CANCELLATION: Final = "cancel_transaction"
 """Method of the decisions that stand for cancellations."""
@@ -57,12 +58,14 @@ def check_cancellation(transaction: UnsignedTransaction, address: Address) -> No
         raise FeeAboveCeiling(f"expected gas_limit of at most {MAX_GAS}, was {transaction.gas_limit}")
 
 
-def refuse_cancellation(principal: Principal, authority: Authority, now: datetime) -> Forbidden | None:
+def refuse_cancellation(principal: Principal, authority: Authority, now: datetime) -> LockstepError | None:
     """Why this caller may have no cancellation signed for the wallet; None when it may."""
     if principal.kind != "module":
         return check_standing(principal, authority, now) or _check_session(principal, authority)
     if principal.name != ENGINE:
         return CallerNotAllowed("of the modules only the engine cancels")
+    if authority.stopped_by is not None:
+        return SigningStopped(f"a kill switch of the {authority.stopped_by} is engaged", scope=authority.stopped_by)
     if authority.app_status != "active":
         return AppSuspended()
     return None if authority.status == "active" else WalletFrozen()

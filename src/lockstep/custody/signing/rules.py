@@ -21,6 +21,7 @@ from lockstep.custody.errors import (
     SessionMethodDenied,
     SessionRevoked,
     SessionValueDenied,
+    SigningStopped,
     WalletFrozen,
     WalletNotFound,
 )
@@ -109,11 +110,13 @@ def rule_on(
     )
 
 
-def check_standing(principal: Principal, authority: Authority, now: datetime) -> Forbidden | None:
+def check_standing(principal: Principal, authority: Authority, now: datetime) -> LockstepError | None:
     """Why this caller may sign nothing at all for the wallet; None when it may.
 
     This is looked at again before every signature, also of a decision made earlier.
     """
+    if authority.stopped_by is not None:
+        return SigningStopped(f"a kill switch of the {authority.stopped_by} is engaged", scope=authority.stopped_by)
     if authority.app_status != "active":
         return AppSuspended()
     if authority.status != "active":

@@ -24,7 +24,10 @@ _AUTHORITY_COLUMNS = """
     w.auth_share, s.id as session_id, s.status as session_status, s.expires_at, s.allowed_methods,
     s.policy_ids as session_policy_ids, s.max_value_per_transaction,
     (select coalesce(jsonb_object_agg(p.id, p.revision), '{}'::jsonb) from policies p
-     where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as revisions
+     where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as revisions,
+    (select case when k.app_id is null then 'deployment' else 'app' end from kill_switches k
+     where k.released_at is null and (k.app_id is null or k.app_id = w.app_id)
+     order by k.app_id nulls first limit 1) as stopped_by
 """
 
 _AUTHORITIES = (
@@ -223,6 +226,7 @@ def _authority(row: Row) -> Authority:
     return Authority(
         app_id=row["app_id"],
         app_status=row["app_status"],
+        stopped_by=row["stopped_by"],
         wallet_id=row["wallet_id"],
         address=row["address"],
         owner_user_id=row["owner_user_id"],

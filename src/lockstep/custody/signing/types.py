@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from lockstep.custody.execution import Payload, WalletKey
 from lockstep.custody.types import Decision, TransactionIntent
@@ -30,6 +31,8 @@ class Authority:
 
     app_id: AppId
     app_status: str
+    stopped_by: Literal["deployment", "app"] | None
+    """The kill switch that is engaged."""
     wallet_id: WalletId
     address: str
     owner_user_id: str | None

@@ -49,7 +49,7 @@ async def sign(lane: Lane) -> int:
                 after = move(t, State.SIGNED, now, now, hash=answer.hash)
                 changes.append(change(t, after, hash=answer.hash, attempt=attempt.attempt, digest=attempt.digest))
             elif isinstance(answer, Retry):
-                waits[t.id] = (t, wait(t, f"the signer cannot be reached: {answer.detail}", now))
+                waits[t.id] = (t, wait(t, f"not signed for now: {answer.detail}", now))
             elif isinstance(answer, Stop):
                 log.error("signing_stopped", transaction_id=t.id, code=answer.code)
                 waits[t.id] = (t, wait(t, f"an operator is needed: {answer.detail}", now, 30.0))
