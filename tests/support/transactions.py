@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from tests.support.evm import account, address, sign
 
 from lockstep.chains.evm import Address, ChainRegistry, EvmClient, UnsignedTransaction, transaction_hash
-from lockstep.custody import SignedTransaction, TransactionIntent
+from lockstep.custody import Decision, Principal, SignedTransaction, TransactionIntent
 from lockstep.kit.clock import SystemClock
-from lockstep.kit.database import Database
+from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId, new_id
 from lockstep.transactions import EngineSettings, State, Transaction, TransactionEngine, TransactionSender
@@ -29,6 +29,9 @@ class Keys:
     signed_by: list[tuple[Address, UnsignedTransaction]] = field(default_factory=list)
     refusals: dict[int, LockstepError] = field(default_factory=dict)
     """Error by value of the transaction."""
+    decided: list[tuple[Principal, TransactionIntent]] = field(default_factory=list)
+    """Cancellations that were decided on."""
+    no_cancellations: LockstepError | None = None
 
     async def sign_transactions(
         self, items: list[tuple[str, UnsignedTransaction]]
@@ -44,6 +47,31 @@ class Keys:
             raw = sign(account(index), tx)
             answers.append(SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=tx.digest()))
         return answers
+
+    async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
+        """Allowed, unless the test says otherwise; what stands for the decision names the account."""
+        if self.no_cancellations is not None:
+            raise self.no_cancellations
+        self.decided.append((principal, intent))
+        return decision_of(next(i for i in range(10) if address(i) == intent.from_address))
+
+
+def decision_of(index: int) -> Decision:
+    """A decision in favour of one of anvil's accounts."""
+    return Decision(
+        id=f"01900000-0000-7000-8000-{index:012x}",
+        app_id=APP,
+        wallet_id=WALLET,
+        session_id=None,
+        method="cancel_transaction",
+        allowed=True,
+        reason_code="cancellation",
+        reason="",
+        policy_id=None,
+        rule_id=None,
+        revisions={},
+        decided_at=SystemClock().now(),
+    )
 
 
 class Desk:
@@ -74,11 +102,11 @@ class Desk:
             "gas_limit": 21_000,
             "idempotency_key": key or new_id(),
         }
-        wakes = changes.pop("wakes", None)
+        wakes, cancels_late = changes.pop("wakes", None), bool(changes.pop("cancels_late", True))
         intent = TransactionIntent(**(fields | changes))
-        decision_id = f"01900000-0000-7000-8000-{index:012x}"
+        decision_id = decision_of(index).id
         async with self.database.tenant(APP) as uow:
-            return await self.sender.queue(uow, decision_id, intent, wakes=wakes)  # type: ignore[arg-type]
+            return await self.sender.queue(uow, decision_id, intent, wakes=wakes, cancels_late=cancels_late)  # type: ignore[arg-type]
 
     async def get(self, transaction_id: str) -> Transaction:
         async with self.database.tenant(APP) as uow:

@@ -12,7 +12,7 @@ from lockstep import auctions, custody, settlement, transactions
 from lockstep.app.container import Container
 from lockstep.app.http import HttpConfig, create_app
 from lockstep.app.wiring import AttemptsUsedUp, SessionNotGranted
-from lockstep.custody import OwnerRequired, PolicyDenied, WalletNotFound
+from lockstep.custody import CallerHasNoApp, CallerNotAllowed, OwnerRequired, PolicyDenied, WalletNotFound
 
 
 def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None) -> FastAPI:
@@ -40,7 +40,12 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
             ),
             custody.access_router(container.access, authenticate),
             custody.switch_router(container.switches, authenticate),
-            transactions.router(container.transactions, container.database, authenticate),
+            transactions.router(
+                container.transactions,
+                container.database,
+                authenticate,
+                signing_errors=(CallerHasNoApp, CallerNotAllowed, *custody.SIGNING_REFUSALS),
+            ),
             auctions.router(
                 container.auctions,
                 authenticate,

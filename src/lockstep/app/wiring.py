@@ -67,6 +67,8 @@ class EngineLegs:
             idempotency_key=idempotency_key,
             priority=_LEG_PRIORITY,
             deadline_at=deadline_at,
+            # A withdrawal that is sent has shown its secret to everybody: it must arrive. Contracts refuse late locks.
+            cancels_late=False,
             wakes=(KIND, wakes_id),
         )
         return queued.id

@@ -29,6 +29,7 @@ from lockstep.custody.audit import (
     export_entries,
 )
 from lockstep.custody.errors import (
+    SIGNING_REFUSALS,
     AdminCredentialInvalid,
     AppCredentialsInvalid,
     AuditChainBroken,
@@ -97,6 +98,7 @@ from lockstep.custody.view import ChainFact, Method, TokenFact, WordFacts, forma
 
 __all__ = [
     "LOGIN_PURPOSE",
+    "SIGNING_REFUSALS",
     "AccessService",
     "AdminCredentialInvalid",
     "App",

@@ -47,18 +47,6 @@ _IDEMPOTENT = (
     errors.IdempotencyInProgress,
 )
 _REQUEST = (RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, MalformedTypedData)
-_SIGNING = (
-    errors.PolicyDenied,
-    errors.PolicyMissing,
-    errors.SigningStopped,
-    errors.AppSuspended,
-    errors.WalletFrozen,
-    errors.OwnerRequired,
-    errors.SessionExpired,
-    errors.SessionRevoked,
-    errors.SessionMethodDenied,
-    errors.SessionValueDenied,
-)
 
 
 def router(
@@ -94,7 +82,7 @@ def router(
             *TENANT_ERRORS,
             *_REQUEST,
             *_IDEMPOTENT,
-            *_SIGNING,
+            *errors.SIGNING_REFUSALS,
             errors.IdempotencyKeyMissing,
             errors.WalletNotFound,
             errors.PreviewOutdated,

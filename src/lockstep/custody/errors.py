@@ -145,6 +145,21 @@ class SessionValueDenied(SigningDenied):
     code = "session_value_denied"
 
 
+SIGNING_REFUSALS = (
+    PolicyDenied,
+    PolicyMissing,
+    SigningStopped,
+    AppSuspended,
+    WalletFrozen,
+    OwnerRequired,
+    SessionExpired,
+    SessionRevoked,
+    SessionMethodDenied,
+    SessionValueDenied,
+)
+"""Why something is not signed for a caller."""
+
+
 class AppNotFound(NotFound):
     """There is no such app."""
 

@@ -1,6 +1,6 @@
-"""Routes of transactions: list and look at them. They are sent through wallets and by other modules."""
+"""Routes of transactions: list, look at and cancel them. They are sent through wallets and by other modules."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Path, Query
 from lockstep.custody import Principal
 from lockstep.kit.clock import rfc3339
 from lockstep.kit.database import Database
-from lockstep.kit.errors import Unauthorized
+from lockstep.kit.errors import LockstepError, Unauthorized
 from lockstep.kit.ids import WalletId
 from lockstep.kit.paging import DEFAULT_LIMIT, MAX_LIMIT, BadCursor
 from lockstep.kit.problems import problems
-from lockstep.transactions.errors import TransactionNotFound
+from lockstep.transactions.errors import NotCancellable, TransactionNotFound
 from lockstep.transactions.schemas import ChainName, StepOut, TransactionDetailOut, TransactionListOut, TransactionOut
 from lockstep.transactions.service import TransactionsService
 from lockstep.transactions.types import State, Step
@@ -22,11 +22,15 @@ _Id = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
 def router(
-    service: TransactionsService, database: Database, authenticate: Callable[..., Awaitable[Principal]]
+    service: TransactionsService,
+    database: Database,
+    authenticate: Callable[..., Awaitable[Principal]],
+    signing_errors: Sequence[type[LockstepError]] = (),
 ) -> APIRouter:
     """The routes under ``/transactions``.
 
     Args:
+        signing_errors: what custody may refuse with when something is to be signed, to be declared.
         authenticate: dependency that gives the caller, or refuses.
     """
     routes = APIRouter(prefix="/transactions", tags=["transactions"])
@@ -79,6 +83,20 @@ def router(
                 "timeline": [_step(step) for step in steps],
             }
         )
+
+    @routes.post(
+        "/{transaction_id}/cancel",
+        summary="Cancel a transaction",
+        responses=problems(Unauthorized, TransactionNotFound, NotCancellable, *signing_errors),
+    )
+    async def cancel_transaction(
+        principal: Annotated[Principal, Depends(authenticate)], transaction_id: Annotated[str, Path(pattern=_Id)]
+    ) -> TransactionOut:
+        """Cancel a transaction: at once while it is not signed, else by a dearer self-send of nothing under its nonce.
+        Whichever is mined decides, so follow it to its end. Asking twice is harmless."""
+        async with database.tenant(principal.tenant) as uow:
+            asked = await service.cancel(uow, principal, transaction_id)
+        return TransactionOut.model_validate(public(asked))
 
     return routes
 

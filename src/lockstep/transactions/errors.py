@@ -4,7 +4,7 @@ LockstepError
 ├── Refuse
 │   ├── TransactionNotFound     404  none with this id in this app
 │   ├── IdempotencyKeyReused    422  the key belongs to another transaction of this wallet
-│   ├── NotCancellable          409  it already has a nonce
+│   ├── NotCancellable          409  it is mined or has ended
 │   └── NonceTaken              409  the nonce belongs to something else, or the chain has passed it
 └── Stop
     └── DoubleSignPrevented     500  a second, different signature for a nonce was about to be asked for
@@ -26,7 +26,7 @@ class IdempotencyKeyReused(Unprocessable):
 
 
 class NotCancellable(Conflict):
-    """The transaction is already on its way."""
+    """The transaction is mined or has ended."""
 
     code = "transaction_not_cancellable"
 

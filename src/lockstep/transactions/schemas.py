@@ -43,7 +43,9 @@ class TransactionOut(_Schema):
     max_priority_fee_per_gas: _AmountText | None
     block_number: int | None
     block_hash: _HashText | None
-    succeeded: bool | None
+    succeeded: bool | None = Field(
+        description="Whether it did not revert; null before it is mined, and when its cancellation was mined instead."
+    )
     gas_used: _AmountText | None
     effective_gas_price: _AmountText | None
     data_fee: _AmountText = Field(
@@ -53,6 +55,7 @@ class TransactionOut(_Schema):
     contract_address: _AddressText | None
     revert_reason: str | None
     deadline_at: _Time | None
+    cancel_requested_at: _Time | None = Field(description="When it was asked to be cancelled, or passed its deadline.")
     correlation_id: str | None
     created_at: _Time
     updated_at: _Time

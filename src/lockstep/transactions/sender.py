@@ -9,6 +9,7 @@ from lockstep.chains.evm import (
     Address,
     BlockRef,
     CallReverted,
+    ChainConfig,
     ChainRegistry,
     EvmClient,
     Fees,
@@ -39,13 +40,21 @@ class TransactionSender:
     def __init__(self, chains: ChainRegistry, clock: Clock) -> None:
         self._chains, self._clock = chains, clock
 
+    def config(self, chain: str) -> ChainConfig:
+        """What is known about a chain.
+
+        Raises:
+            UnknownChain: it is not configured.
+        """
+        return self._chains.get(chain).config
+
     def transaction_type(self, chain: str) -> TransactionType:
         """Type of the transactions that are sent on a chain.
 
         Raises:
             UnknownChain: the chain is not configured.
         """
-        return self._chains.get(chain).config.transaction_type
+        return self.config(chain).transaction_type
 
     async def enqueue(self, uow: UnitOfWork, decision: Decision, intent: TransactionIntent) -> QueuedTransaction:
         """Store the transaction in the caller's database transaction; the engine takes it from there.
@@ -66,8 +75,13 @@ class TransactionSender:
         intent: TransactionIntent,
         *,
         wakes: tuple[str, str] | None = None,
+        cancels_late: bool = True,
     ) -> Transaction:
-        """As `enqueue`, and names the durable process (kind, id) that is woken when it is mined and when it ends."""
+        """As `enqueue`, and names the durable process (kind, id) that is woken when it is mined and when it ends.
+
+        Args:
+            cancels_late: whether it is cancelled when it is signed but not mined at its deadline.
+        """
         self._chains.get(intent.chain)
         now = self._clock.now()
         transaction = Transaction(
@@ -88,6 +102,7 @@ class TransactionSender:
             idempotency_key=intent.idempotency_key,
             priority=intent.priority,
             deadline_at=intent.deadline_at,
+            cancels_late=cancels_late,
             correlation_id=intent.correlation_id,
             wakes_kind=wakes[0] if wakes else None,
             wakes_id=wakes[1] if wakes else None,

@@ -11,8 +11,9 @@ from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId, CorrelationId, WalletId
 from lockstep.kit.paging import MAX_LIMIT, Page, decode_cursor, page_of
-from lockstep.transactions.engine.context import change, move
-from lockstep.transactions.errors import NotCancellable, TransactionNotFound
+from lockstep.transactions.engine.context import cancellation_intent, change, move
+from lockstep.transactions.engine.rules import check_cancellable
+from lockstep.transactions.errors import TransactionNotFound
 from lockstep.transactions.sender import TransactionSender, check_same
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import rows
@@ -42,6 +43,7 @@ class TransactionsService:
         speed: Speed = Speed.STANDARD,
         priority: int = 0,
         deadline_at: datetime | None = None,
+        cancels_late: bool = True,
         correlation_id: CorrelationId | None = None,
         wakes: tuple[str, str] | None = None,
     ) -> Transaction:
@@ -49,6 +51,8 @@ class TransactionsService:
 
         Args:
             value: wei. Ceilings in gas and wei per gas; None: an estimate, the chain's ceiling.
+            deadline_at: after this it is not signed any more, and cancelled if it is signed and not mined.
+            cancels_late: False where to stop half-way is worse than to be late: what is signed goes on after its deadline.
             wakes: (kind, id) of a durable process that is woken when it is mined and when it ends.
         Raises:
             UnknownChain. PolicyDenied: with the reason. NotFound: no such wallet. IdempotencyKeyReused: the key stands for another one.
@@ -78,7 +82,7 @@ class TransactionsService:
             check_same(known, intent)
             return known
         decision = await self._authority.decide_transaction(uow, principal, wallet, intent)
-        return await self._sender.queue(uow, decision.id, intent, wakes=wakes)
+        return await self._sender.queue(uow, decision.id, intent, wakes=wakes, cancels_late=cancels_late)
 
     async def list_visible(self, uow: UnitOfWork, principal: Principal) -> list[WalletId] | None:
         """The wallets whose transactions a caller may see; None: all of its app's."""
@@ -138,19 +142,52 @@ class TransactionsService:
         """Hashes of all its signed forms, oldest first; any of them may be mined."""
         return await attempt_rows.list_hashes(uow, app_id, transaction_id)
 
-    async def cancel(self, uow: UnitOfWork, app_id: AppId, transaction_id: str) -> Transaction:
-        """Take a transaction back that has no nonce yet. Cancelling twice is harmless.
+    async def cancel(self, uow: UnitOfWork, principal: Principal, transaction_id: str) -> Transaction:
+        """Cancel a transaction: at once while nothing of it is signed, else by a self-send under its nonce, and whichever
+        of both is mined decides. Asking twice is harmless.
 
         Raises:
-            TransactionNotFound. NotCancellable: it is already on its way.
+            TransactionNotFound: there is none for this caller.
+            NotCancellable: it is mined or has ended.
+            Forbidden: the caller may not send from this wallet; or the wallet is frozen, and something is signed.
         """
-        found = await rows.find(uow, app_id, transaction_id, lock=True)
-        if found is None:
-            raise TransactionNotFound
-        if found.state is State.CANCELLED:
+        found = await self.lock_visible(uow, principal, transaction_id)
+        await self._authority.check_withdrawal(uow, principal, found.wallet_id, found.decision_id)
+        check_cancellable(found)
+        if found.cancel_requested_at is not None:
             return found
-        if found.state is not State.QUEUED:
-            raise NotCancellable(f"expected a queued transaction, was {found.state.value}", state=found.state.value)
-        after = move(found, State.CANCELLED, self._clock.now(), None, reason="cancelled before it got a nonce")
-        await rows.apply(uow, [change(found, after)])
+        now = self._clock.now()
+        by = principal.label
+        if found.state is State.QUEUED and found.wakes_id is None:
+            after = move(
+                found, State.CANCELLED, now, None, reason="cancelled before it got a nonce", cancel_requested_at=now
+            )
+            await rows.apply(uow, [change(found, after, by=by)])
+            return after
+        decision_id: str | None = None
+        if found.state not in (State.QUEUED, State.RESERVED):
+            intent = cancellation_intent(found, self._sender.config(found.chain).max_fee_per_gas)
+            decision_id = (await self._authority.decide_cancellation(uow, principal, intent)).id
+        after = move(
+            found,
+            found.state,
+            now,
+            now,
+            reason="it was asked to be cancelled",
+            cancel_requested_at=now,
+            cancel_decision_id=decision_id,
+        )
+        await rows.apply(uow, [change(found, after, by=by, decision_id=decision_id)])
         return after
+
+    async def lock_visible(self, uow: UnitOfWork, principal: Principal, transaction_id: str) -> Transaction:
+        """A transaction that the caller may see, locked until the end of the database transaction.
+
+        Raises:
+            TransactionNotFound: there is none for this caller.
+        """
+        found = await rows.find(uow, principal.tenant, transaction_id, lock=True)
+        visible = await self._authority.list_visible(uow, principal)
+        if found is None or (visible is not None and found.wallet_id not in visible):
+            raise TransactionNotFound
+        return found

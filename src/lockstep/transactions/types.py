@@ -51,6 +51,16 @@ TERMINAL = frozenset(
     }
 )
 
+
+class Form(StrEnum):
+    """What an attempt carries under the transaction's nonce."""
+
+    ORIGINAL = "original"
+    """What was decided on."""
+    CANCELLATION = "cancellation"
+    """A self-send of nothing, so that nothing else uses the nonce."""
+
+
 ENGINE_STEPS: tuple[str, ...] = (
     "transaction.reserved",
     "transaction.signed",
@@ -61,7 +71,8 @@ ENGINE_STEPS: tuple[str, ...] = (
 """Steps that every transaction passes; each has the three crash points of `lockstep.kit.crash`."""
 
 REPLACEMENT_STEPS: tuple[str, ...] = ("transaction.replaced",)
-"""The step that only a transaction passes which stays unmined for `EngineSettings.replace_after_blocks`."""
+"""The step that only a transaction passes which gets another form: it stays unmined for
+`EngineSettings.replace_after_blocks`, or is cancelled or sped up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +96,8 @@ class Transaction:
     idempotency_key: str
     priority: int
     deadline_at: datetime | None
+    cancels_late: bool = True
+    """Whether it is cancelled when it is signed but not mined at its deadline."""
     correlation_id: CorrelationId | None
     wakes_kind: str | None
     wakes_id: str | None
@@ -105,10 +118,16 @@ class Transaction:
     block_number: int | None
     block_hash: Hash32 | None
     succeeded: bool | None
+    """None before it is mined, and when its cancellation was mined instead."""
     gas_used: int | None
     effective_gas_price: int | None
     contract_address: Address | None
     revert_reason: str | None
+    cancel_requested_at: datetime | None = None
+    """When a caller asked for it, or its deadline had passed: from then on its nonce is to be used up by a self-send."""
+    cancel_decision_id: str | None = None
+    wanted_attempt: int = 0
+    """A speed-up asks for this attempt."""
     created_at: datetime
     updated_at: datetime
 
@@ -136,6 +155,7 @@ class Attempt:
 
     transaction_id: str
     attempt: int
+    form: Form = Form.ORIGINAL
     app_id: AppId
     nonce: int
     gas_limit: int
@@ -198,6 +218,14 @@ class TransactionSigner(Protocol):
         """Sign (decision id, transaction) pairs; a refused one has its error in its place."""
         ...
 
+    async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
+        """Decide on a self-send that the engine itself wants.
+
+        Raises:
+            Forbidden: the wallet or its app is stopped.
+        """
+        ...
+
 
 class TransactionAuthority(Protocol):
     """What submitting and showing need from custody: the wallet, the decision, and what a caller may see."""
@@ -221,5 +249,23 @@ class TransactionAuthority(Protocol):
 
         Raises:
             PolicyDenied: with the reason.
+        """
+        ...
+
+    async def check_withdrawal(
+        self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
+    ) -> None:
+        """Whether a caller may take back what was decided on under this id.
+
+        Raises:
+            Forbidden: with the reason.
+        """
+        ...
+
+    async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
+        """Decide on a self-send under the nonce of something that is signed.
+
+        Raises:
+            Forbidden: with the reason.
         """
         ...

@@ -42,6 +42,7 @@ def public(transaction: Transaction) -> dict[str, object]:
         "contract_address": None if t.contract_address is None else to_checksum(t.contract_address),
         "revert_reason": t.revert_reason,
         "deadline_at": None if t.deadline_at is None else rfc3339(t.deadline_at),
+        "cancel_requested_at": None if t.cancel_requested_at is None else rfc3339(t.cancel_requested_at),
         "correlation_id": t.correlation_id,
         "created_at": rfc3339(t.created_at),
         "updated_at": rfc3339(t.updated_at),

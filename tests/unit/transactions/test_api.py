@@ -14,6 +14,7 @@ from tests.support.transactions import APP, WALLET, Desk
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import ChainRegistry, to_checksum
 from lockstep.custody import Principal
+from lockstep.custody.errors import SessionMethodDenied
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, UserId, WalletId, new_id
@@ -40,6 +41,10 @@ class Owners:
         if principal.kind == "user":
             return [WALLET] if principal.user_id == OWNER else []
         return None
+
+    async def check_withdrawal(self, _: UnitOfWork, principal: Principal, __: WalletId, ___: str) -> None:
+        if principal.kind == "session":
+            raise SessionMethodDenied
 
 
 @pytest.fixture
@@ -148,3 +153,35 @@ async def test_any__user__sees_transactions_of_own_wallets_only(
     caller.principal = Principal(kind="user", app_id=APP, user_id=OWNER)
     assert [item["id"] for item in (await http.get("/v1/transactions")).json()["items"]] == [transaction.id]
     assert (await http.get(f"/v1/transactions/{transaction.id}")).status_code == 200
+
+
+async def test_cancel__by_those_who_may_and_those_who_may_not__ends_once(
+    desk: Desk, http: httpx.AsyncClient, caller: Caller
+) -> None:
+    queued = await desk.submit()
+    route = f"/v1/transactions/{queued.id}/cancel"
+    session = {"kind": "session", "app_id": APP, "session_id": new_id()}
+    for stranger, status, code in (
+        (Principal(kind="app", app_id=AppId(new_id())), 404, "transaction_not_found"),
+        (Principal(kind="user", app_id=APP, user_id=UserId(new_id())), 404, "transaction_not_found"),
+        (Principal(**session, wallet_id=WalletId(new_id())), 404, "transaction_not_found"),  # type: ignore[arg-type]  # literal members
+        (Principal(**session, wallet_id=WALLET), 403, "session_method_denied"),  # type: ignore[arg-type]  # literal members
+    ):
+        caller.principal = stranger
+        answer = await http.post(route)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+    caller.principal = Principal(kind="user", app_id=APP, user_id=OWNER)
+    answers = [await http.post(route) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert (answers[0].json()["state"], answers[0].json()["cancel_requested_at"] is not None) == ("cancelled", True)
+
+
+async def test_cancel__mined__refused_with_its_state(desk: Desk, http: httpx.AsyncClient) -> None:
+    sent = await desk.submit()
+    await desk.run_until(sent.id, State.MINED)
+    answer = await http.post(f"/v1/transactions/{sent.id}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "transaction_not_cancellable")
+    assert answer.json()["state"] == "mined"

@@ -23,7 +23,6 @@ from lockstep.transactions import (
     EngineSettings,
     IdempotencyKeyReused,
     NonceTaken,
-    NotCancellable,
     State,
     TransactionsService,
 )
@@ -244,21 +243,16 @@ async def test_deadline__passed_in_the_queue__expired(desk: Desk) -> None:
     assert (await desk.run_until(queued.id, State.EXPIRED)).nonce is None
 
 
-async def test_cancel__queued_only(desk: Desk) -> None:
+async def test_list__pages__newest_first(desk: Desk) -> None:
     service = TransactionsService(desk.sender, authority=None, clock=desk.clock)  # type: ignore[arg-type]  # not asked
-    queued = await desk.submit()
+    first, second = await desk.submit(), await desk.submit()
+    await desk.run_until(second.id, State.MINED)
     async with desk.database.tenant(APP) as uow:
-        assert (await service.cancel(uow, APP, queued.id)).state is State.CANCELLED
-    sent = await desk.submit()
-    await desk.run_until(sent.id, State.MINED)
-    async with desk.database.tenant(APP) as uow:
-        with pytest.raises(NotCancellable):
-            await service.cancel(uow, APP, sent.id)
         page = await service.list(uow, APP, limit=1)
-        assert [t.id for t in page.items] == [sent.id]
+        assert [t.id for t in page.items] == [second.id]
         rest = await service.list(uow, APP, cursor=page.next_cursor)
-        assert [t.id for t in rest.items] == [queued.id]
-        assert len(await service.hashes(uow, APP, sent.id)) == 1
+        assert [t.id for t in rest.items] == [first.id]
+        assert len(await service.hashes(uow, APP, second.id)) == 1
 
 
 async def test_signing_refused__dropped__its_nonce_goes_to_the_next(desk: Desk) -> None:

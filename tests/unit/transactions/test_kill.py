@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,35 @@ async def test_kill__after_the_effect_of_each_step__each_transfer_once(
     assert await desk.client.nonces([address(0), address(1)], head) == [3, 3]
     async with desk.database.system("test") as uow:
         assert (await uow.get("select count(*) as n from signed_digests"))["n"] == 6
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_kill__around_a_cancellation__nonce_is_used_once_and_nothing_moves(
+    desk: Desk, dsn: str, anvil: Anvil, tmp_path: Path, moment: str
+) -> None:
+    await desk.client.call("evm_setAutomine", [False])
+    deadline = desk.clock.now() + timedelta(seconds=2)
+    sent = await desk.run_until((await desk.submit(value=10, deadline_at=deadline)).id, State.BROADCAST)
+    async with asyncio.timeout(10):
+        while desk.clock.now() < deadline:
+            await asyncio.sleep(0.1)
+    # Its fees are below what blocks take, so that nothing but the self-send of its deadline can be mined.
+    too_high = (sent.max_fee_per_gas or 0) * 2
+    await _killed_worker(dsn, anvil, f"{REPLACEMENT_STEPS[0]}.{moment}", tmp_path, desk, base_fee=too_high)
+    while not any(tx.value == 0 for tx in desk.keys.signed):
+        await desk.client.call("anvil_setNextBlockBaseFeePerGas", [hex(too_high)])
+        await desk.mine()
+        await desk.engine.step()
+    await desk.client.call("anvil_setNextBlockBaseFeePerGas", [hex(10**9)])
+    await desk.client.call("evm_setAutomine", [True])
+    await desk.mine()
+    async with asyncio.timeout(30):
+        while (await desk.get(sent.id)).state is not State.CANCELLED:
+            await desk.engine.step()
+            await desk.mine()
+    head = await desk.client.head()
+    assert await desk.client.balance(address(5), head) == 10**22
+    assert await desk.client.nonces([address(0)], head) == [1]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -47,6 +47,7 @@ class Endpoints:
     get_transaction = Call(settlement.get_transaction)
     list_transactions = Call(settlement.list_transactions)
     iterate_transactions = Iterate(settlement.list_transactions)
+    cancel_transaction = Call(settlement.cancel_transaction)
     wait_transaction = WaitFor(settlement.wait_transaction)
 
     post_order = Call(settlement.post_order)

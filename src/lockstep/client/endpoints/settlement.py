@@ -61,6 +61,12 @@ def wait_transaction(transaction_id: str, timeout_seconds: float = 120.0) -> Wai
     )
 
 
+def cancel_transaction(transaction_id: str) -> Request[Transaction]:
+    """Cancel a transaction: at once while it is not signed, else by a self-send under its nonce. Follow it to its end: it
+    may have been mined before."""
+    return send("POST", f"/v1/transactions/{segment(transaction_id)}/cancel", of(Transaction), is_repeatable=True)
+
+
 # --- orders -----------------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ class Transaction(Model):
     contract_address: str | None
     revert_reason: str | None
     deadline_at: datetime | None
+    cancel_requested_at: datetime | None
     correlation_id: str | None
     created_at: datetime
     updated_at: datetime

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lockstep.chains.evm import BlockRef, EvmClient, FeeMarket, Fees, Hash32, UnsignedTransaction
+from lockstep.custody import Principal, TransactionIntent
 from lockstep.kit import processes
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
+from lockstep.transactions.engine.rules import cancellation_ceiling, content_of
 from lockstep.transactions.rules import backoff_seconds
 from lockstep.transactions.store import rows
 from lockstep.transactions.types import (
@@ -122,7 +124,7 @@ def unsigned(lane: Lane, transaction: Transaction, attempt: Attempt) -> Unsigned
     """The transaction of an attempt; always the same bytes."""
     return build(
         lane,
-        transaction,
+        content_of(transaction, attempt.form),
         nonce=attempt.nonce,
         gas_limit=attempt.gas_limit,
         fees=Fees(attempt.max_fee_per_gas, attempt.max_priority_fee_per_gas),
@@ -146,6 +148,40 @@ def build(lane: Lane, transaction: Transaction, *, nonce: int, gas_limit: int, f
         max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
         type=transaction.type,
     )
+
+
+def cancellation_intent(transaction: Transaction, chain_ceiling: int) -> TransactionIntent:
+    """What custody is asked to allow: a self-send under the transaction's nonce, within what a cancellation may cost.
+
+    Args:
+        chain_ceiling: highest fee of ordinary transactions, wei per gas.
+    """
+    ceiling = cancellation_ceiling(chain_ceiling)
+    return TransactionIntent(
+        app_id=transaction.app_id,
+        wallet_id=transaction.wallet_id,
+        chain=transaction.chain,
+        from_address=transaction.sender,
+        to=transaction.sender,
+        value=0,
+        data=b"",
+        type=transaction.type,
+        max_fee_per_gas=ceiling,
+        max_priority_fee_per_gas=ceiling,
+        idempotency_key="",
+        correlation_id=transaction.correlation_id,
+    )
+
+
+async def decide_cancellation(uow: UnitOfWork, lane: Lane, transaction: Transaction) -> str:
+    """Id of a decision that lets the engine itself cancel.
+
+    Raises:
+        Forbidden: the wallet or its app is stopped.
+    """
+    engine = Principal(kind="module", app_id=transaction.app_id, name="engine")
+    intent = cancellation_intent(transaction, lane.client.config.max_fee_per_gas)
+    return (await lane.signer.decide_cancellation(uow, engine, intent)).id
 
 
 def _fact(value: object) -> object:

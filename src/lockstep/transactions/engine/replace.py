@@ -1,48 +1,99 @@
-"""broadcast → replaced: the same transaction with higher fees, fixed and entered in the ledger before its signature.
+"""broadcast | signed | replaced → replaced: another form of a transaction, fixed and entered in the ledger before its
+signature: the same with higher fees, or the self-send that cancels it.
 
-Only the first unmined transaction of an account is replaced: the others wait for it, not for fees.
+For fees alone only the first unmined transaction of an account is replaced: the others wait for it, not for fees.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from lockstep.chains.evm import FeeMarket, Fees
+import structlog
+from prometheus_client import Counter
+
+from lockstep.chains.evm import FeeMarket, Fees, RpcFault, Speed
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
-from lockstep.transactions.engine.context import Lane, build, change, move
-from lockstep.transactions.rules import bump_fees, content_hash
+from lockstep.kit.errors import Forbidden
+from lockstep.transactions.engine.context import Lane, build, change, decide_cancellation, move
+from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_late
+from lockstep.transactions.rules import bump_fees, content_hash, with_headroom
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces
-from lockstep.transactions.types import Attempt, Change, State, Transaction
+from lockstep.transactions.types import Attempt, Change, Form, State, Transaction
 
 STEP = "transaction.replaced"
+TRANSFER_GAS = 21_000
+
+log = structlog.get_logger(__name__)
+
+_bumps = Counter("lockstep_transaction_bumps", "Dearer forms of transactions that were made", ["chain"])
+_cancels = Counter("lockstep_transaction_cancels", "Self-sends that were made to cancel a transaction", ["chain"])
 
 
-async def replace_fees(
-    uow: UnitOfWork, lane: Lane, t: Transaction, newest: Attempt, market: FeeMarket, now: datetime
-) -> Change | None:
-    """Fix a dearer form of a transaction; None when its ceilings leave no room.
+async def cancel(
+    uow: UnitOfWork, lane: Lane, t: Transaction, attempts: list[Attempt], market: FeeMarket, now: datetime
+) -> Change | str:
+    """Fix the self-send that cancels a signed transaction, or why it cannot be at the moment.
 
-    The caller writes the change and marks the crash points after the effect.
+    What passes its deadline is decided on here, for the engine itself; what callers ask for was decided on for them.
     """
+    reason = "cancelled as it was asked"
+    if t.cancel_requested_at is None:
+        reason = "its deadline passed before it was mined; cancelled"
+        try:
+            decision_id = await decide_cancellation(uow, lane, t)
+        except Forbidden as refusal:
+            return f"it is to be cancelled, which was refused: {refusal.detail}"
+        t = replace(t, cancel_requested_at=now, cancel_decision_id=decision_id)
+    made = await next_form(uow, lane, t, attempts, market, now, reason=reason)
+    return made if made is not None else "it is to be cancelled, and the ceiling of fees leaves no room"
+
+
+async def next_form(
+    uow: UnitOfWork,
+    lane: Lane,
+    t: Transaction,
+    attempts: list[Attempt],
+    market: FeeMarket,
+    now: datetime,
+    *,
+    reason: str | None = None,
+) -> Change | None:
+    """Fix the next form of a transaction: dearer, and a self-send from when it is to be cancelled; None when the ceilings
+    leave no room.
+
+    The caller writes the change and marks the crash point after the commit.
+
+    Args:
+        attempts: all of the transaction, oldest first: the newest is the dearest.
+    Raises:
+        NodeUnavailable, NodeError: nothing was written.
+    """
+    newest = attempts[-1]
+    form = Form.ORIGINAL if t.cancel_requested_at is None else Form.CANCELLATION
+    ceiling, tip_ceiling = _ceilings(lane, t, form)
     old = Fees(newest.max_fee_per_gas, newest.max_priority_fee_per_gas)
-    offer = market.offer(t.speed, is_legacy=t.is_legacy)
-    fees = bump_fees(old, offer, lane.fee_ceiling(t), t.max_priority_fee_ceiling, is_legacy=t.is_legacy)
+    speed = t.speed if form is Form.ORIGINAL else Speed.FAST
+    fees = bump_fees(old, market.offer(speed, is_legacy=t.is_legacy), ceiling, tip_ceiling, is_legacy=t.is_legacy)
     if fees is None:
         return None
-    tx = build(lane, t, nonce=newest.nonce, gas_limit=newest.gas_limit, fees=fees)
     attempt = Attempt(
         transaction_id=t.id,
         attempt=newest.attempt + 1,
+        form=form,
         app_id=t.app_id,
         nonce=newest.nonce,
-        gas_limit=newest.gas_limit,
+        gas_limit=await _gas_limit(lane, t, attempts, form),
         max_fee_per_gas=fees.max_fee_per_gas,
         max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-        digest=tx.digest(),
+        digest=b"",
         created_at=now,
     )
+    content = content_of(t, form)
+    tx = build(lane, content, nonce=attempt.nonce, gas_limit=attempt.gas_limit, fees=fees)
+    attempt = replace(attempt, digest=tx.digest())
     crash.point(STEP, "before_effect")
     await nonces.enter_digests(
         uow,
@@ -50,10 +101,10 @@ async def replace_fees(
             nonces.LedgerEntry(
                 chain=t.chain,
                 address=t.sender,
-                nonce=newest.nonce,
+                nonce=attempt.nonce,
                 digest=attempt.digest,
                 app_id=t.app_id,
-                content=content_hash(t.to, t.value, t.data),
+                content=content_hash(content.to, content.value, content.data),
                 fees=fees,
             )
         ],
@@ -61,11 +112,16 @@ async def replace_fees(
     )
     await attempt_rows.insert_attempts(uow, [attempt])
     crash.point(STEP, "after_effect")
+    (_bumps if form is Form.ORIGINAL else _cancels).labels(lane.chain).inc()
+    log.info(
+        "transaction_replaced", transaction_id=t.id, attempt=attempt.attempt, form=form.value, is_late=is_late(t, now)
+    )
     after = move(
         t,
         State.REPLACED,
         now,
         now,
+        reason=reason,
         attempt=attempt.attempt,
         max_fee_per_gas=fees.max_fee_per_gas,
         max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
@@ -74,6 +130,28 @@ async def replace_fees(
         t,
         after,
         attempt=attempt.attempt,
+        form=form.value,
         max_fee_per_gas=str(fees.max_fee_per_gas),
         max_priority_fee_per_gas=str(fees.max_priority_fee_per_gas),
     )
+
+
+def _ceilings(lane: Lane, t: Transaction, form: Form) -> tuple[int, int | None]:
+    """Ceilings of both fees, wei per gas."""
+    if form is Form.CANCELLATION:
+        return cancellation_ceiling(lane.client.config.max_fee_per_gas), None
+    return lane.fee_ceiling(t), t.max_priority_fee_ceiling
+
+
+async def _gas_limit(lane: Lane, t: Transaction, attempts: list[Attempt], form: Form) -> int:
+    """The gas limit of an earlier attempt in this form; for the first cancellation what the node thinks."""
+    earlier = next((a.gas_limit for a in reversed(attempts) if a.form is form), None)
+    return await transfer_gas(lane, t) if earlier is None else earlier
+
+
+async def transfer_gas(lane: Lane, t: Transaction) -> int:
+    """Gas limit of a self-send: 21,000, and more where a roll-up counts the costs of its base chain in gas."""
+    call = {"from": t.sender, "to": t.sender, "value": "0x0", "data": "0x"}
+    (answer,) = await lane.client.batch([("eth_estimateGas", [call])])
+    gas = TRANSFER_GAS if isinstance(answer, RpcFault) else int(answer, 16)
+    return TRANSFER_GAS if gas <= TRANSFER_GAS else with_headroom(gas, lane.client.config.transaction_gas_cap)

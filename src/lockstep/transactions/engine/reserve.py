@@ -26,6 +26,7 @@ from lockstep.chains.evm import (
 )
 from lockstep.kit import crash
 from lockstep.transactions.engine.context import Lane, build, change, move, wait, write
+from lockstep.transactions.engine.rules import unsigned_end
 from lockstep.transactions.rules import bound_fees, content_hash, cost, free_nonces, kept_for_data, with_headroom
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
@@ -120,9 +121,9 @@ def _plan(
     now = lane.clock.now()
     plan = _Plan([], {}, [], [], [])
     for t in queued:
-        if t.deadline_at is not None and t.deadline_at <= now:
-            ended = move(t, State.EXPIRED, now, None, reason="its deadline passed before it got a nonce")
-            plan.changes.append(change(t, ended))
+        end = unsigned_end(t, now)
+        if end is not None:
+            plan.changes.append(change(t, move(t, end[0], now, None, reason=end[1])))
             continue
         account = accounts[t.sender]
         gas = estimates.get(t.id) if t.gas_limit_ceiling is None else t.gas_limit_ceiling

@@ -11,7 +11,8 @@ from lockstep.chains.evm import SendOutcome, SendResult
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
-from lockstep.transactions.engine.replace import replace_fees
+from lockstep.transactions.engine.replace import cancel, next_form
+from lockstep.transactions.engine.rules import wants_cancellation
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
 from lockstep.transactions.types import Attempt, Change, State, Transaction
@@ -38,19 +39,20 @@ async def send(lane: Lane) -> int:
         NodeUnavailable: nothing was written; the same bytes go out again at the next look.
     """
     async with lane.database.system("engine") as uow:
-        due = await rows.lock_sendable(uow, lane.chain, lane.clock.now(), lane.settings.batch)
-        if not due:
+        locked = await rows.lock_sendable(uow, lane.chain, lane.clock.now(), lane.settings.batch)
+        if not locked:
             return 0
-        attempts = await attempt_rows.list_attempts(uow, [t.id for t in due])
+        attempts = await attempt_rows.list_attempts(uow, [t.id for t in locked])
+        changes, waits = await _not_to_be_sent(uow, lane, locked, attempts)
+        settled = {c.transaction.id for c in changes} | waits.keys()
+        due = [t for t in locked if t.id not in settled]
         newest = [attempts[t.id][-1] for t in due]
         head = (await lane.client.heads.newest()).ref
         crash.point(STEP, "before_effect")
-        results = await lane.client.send_many([_raw(attempt) for attempt in newest])
+        results = await lane.client.send_many([_raw(attempt) for attempt in newest]) if newest else []
         crash.point(STEP, "after_effect")
         now = lane.clock.now()
         await attempt_rows.record_sends(uow, list(zip(newest, results, strict=True)), head.number, now)
-        changes: list[Change] = []
-        waits: dict[str, tuple[Transaction, Transaction]] = {}
         for t, attempt, result in zip(due, newest, results, strict=True):
             if result.is_in_pool or result.outcome is SendOutcome.NONCE_TOO_LOW or _was_sent_before(t, result):
                 # Nonce too low: some form of it was mined, or something else was; its receipts tell.
@@ -61,7 +63,7 @@ async def send(lane: Lane) -> int:
                     )
                 )
                 continue
-            refused = await _after_refusals(uow, lane, t, attempt, result, now)
+            refused = await _after_refusals(uow, lane, t, attempts[t.id], result, now)
             if refused is not None:
                 changes.append(refused)
             else:
@@ -74,19 +76,39 @@ async def send(lane: Lane) -> int:
     return len(changes)
 
 
+async def _not_to_be_sent(
+    uow: UnitOfWork, lane: Lane, locked: list[Transaction], attempts: dict[str, list[Attempt]]
+) -> tuple[list[Change], dict[str, tuple[Transaction, Transaction]]]:
+    """What is cancelled before it was sent, and what waits because that was refused.
+
+    A node may have the bytes all the same, from a worker that died before it wrote so; then the dearer self-send wins.
+    """
+    now = lane.clock.now()
+    changes: list[Change] = []
+    waits: dict[str, tuple[Transaction, Transaction]] = {}
+    for t in locked:
+        if wants_cancellation(t, attempts[t.id], now):
+            made = await cancel(uow, lane, t, attempts[t.id], await lane.client.fee_market(), now)
+            if isinstance(made, Change):
+                changes.append(made)
+            else:
+                waits[t.id] = (t, wait(t, made, now))
+    return changes, waits
+
+
 async def _after_refusals(
-    uow: UnitOfWork, lane: Lane, t: Transaction, attempt: Attempt, result: SendResult, now: datetime
+    uow: UnitOfWork, lane: Lane, t: Transaction, attempts: list[Attempt], result: SendResult, now: datetime
 ) -> Change | None:
     """What follows when nodes refused the bytes several times: a dearer form, or the end; None: wait."""
     if t.failures < _REFUSALS:
         return None
     if result.outcome in (SendOutcome.UNDERPRICED, SendOutcome.FEE_TOO_LOW):
-        return await replace_fees(uow, lane, t, attempt, await lane.client.fee_market(), now)
+        return await next_form(uow, lane, t, attempts, await lane.client.fee_market(), now)
     if result.outcome is SendOutcome.INVALID:
         # No pool has the bytes and none will take them; the next transaction gets the nonce, which ends them for good.
         await nonces.release(uow, [t.id])
         after = move(t, State.DROPPED, now, None, reason=f"no node takes it: {result.message or 'invalid'}")
-        return change(t, after, nonce=attempt.nonce, hash=t.hash)
+        return change(t, after, nonce=t.nonce, hash=t.hash)
     return None
 
 

@@ -1,11 +1,14 @@
 """reserved | replaced → signed: many signatures at once, over exactly the bytes that were fixed at the reservation.
 
+What was taken back or is too late before its signature ends here, and gives its nonce back.
+
 The digest stands in the ledger before it gets here, so a worker that dies between the signature and the commit leaves a
 step that gives the same bytes again. Signs nothing itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,11 +17,14 @@ import structlog
 from lockstep.chains.evm import MalformedTransaction, decode_signed
 from lockstep.custody import SignedTransaction
 from lockstep.kit import crash
+from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import LockstepError, Retry, Stop
 from lockstep.transactions.engine.context import Lane, change, move, unsigned, wait, write
+from lockstep.transactions.engine.replace import cancel
+from lockstep.transactions.engine.rules import unsigned_end, wants_cancellation
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
-from lockstep.transactions.types import Attempt, Change, State, Transaction
+from lockstep.transactions.types import Attempt, Change, Form, State, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -28,21 +34,22 @@ STEP = "transaction.signed"
 async def sign(lane: Lane) -> int:
     """Sign what is due; returns how many transactions moved."""
     async with lane.database.system("engine") as uow:
-        due = await rows.lock_due(
+        locked = await rows.lock_due(
             uow, lane.chain, (State.RESERVED, State.REPLACED), lane.clock.now(), lane.settings.batch
         )
-        if not due:
+        if not locked:
             return 0
-        attempts = await attempt_rows.list_attempts(uow, [t.id for t in due])
+        attempts = await attempt_rows.list_attempts(uow, [t.id for t in locked])
+        changes, given_back = await _not_to_be_signed(uow, lane, locked, attempts)
+        settled = {c.transaction.id for c in changes}
+        due = [t for t in locked if t.id not in settled]
         newest = [attempts[t.id][-1] for t in due]
         crash.point(STEP, "before_effect")
-        answers = await _ask(lane, due, newest)
+        answers = await _ask(lane, due, newest) if due else []
         crash.point(STEP, "after_effect")
         now = lane.clock.now()
-        changes: list[Change] = []
         waits: dict[str, tuple[Transaction, Transaction]] = {}
         signed: list[tuple[Attempt, bytes, bytes]] = []
-        given_back: list[str] = []
         for t, attempt, answer in zip(due, newest, answers, strict=True):
             if isinstance(answer, SignedTransaction):
                 signed.append((attempt, answer.hash, answer.raw))
@@ -68,11 +75,35 @@ async def sign(lane: Lane) -> int:
     return len(changes)
 
 
+async def _not_to_be_signed(
+    uow: UnitOfWork, lane: Lane, locked: list[Transaction], attempts: dict[str, list[Attempt]]
+) -> tuple[list[Change], list[str]]:
+    """What ends before its signature or is to be signed as a self-send instead, and ids of those whose nonce is free again.
+
+    The row is locked until the end of the step, so nobody else is asking for the signature of what ends here.
+    """
+    now = lane.clock.now()
+    changes: list[Change] = []
+    given_back: list[str] = []
+    for t in locked:
+        end = unsigned_end(t, now) if t.state is State.RESERVED else None
+        if end is not None:
+            given_back.append(t.id)
+            changes.append(change(t, move(t, end[0], now, None, reason=end[1]), nonce=t.nonce))
+        elif t.state is State.REPLACED and wants_cancellation(t, attempts[t.id], now):
+            made = await cancel(uow, lane, t, attempts[t.id], await lane.client.fee_market(), now)
+            if isinstance(made, Change):
+                changes.append(made)
+    return changes, given_back
+
+
 async def _ask(lane: Lane, due: list[Transaction], attempts: list[Attempt]) -> list[SignedTransaction | LockstepError]:
     """Ask custody for the signatures and check what comes back against what was asked for."""
     wanted = [unsigned(lane, t, attempt) for t, attempt in zip(due, attempts, strict=True)]
     try:
-        answers = await lane.signer.sign_transactions([(t.decision_id, tx) for t, tx in zip(due, wanted, strict=True)])
+        answers = await lane.signer.sign_transactions(
+            [(_decision_of(t, attempt), tx) for t, attempt, tx in zip(due, attempts, wanted, strict=True)]
+        )
     except Retry as error:
         return [error] * len(due)
     except LockstepError as error:
@@ -94,19 +125,28 @@ async def _ask(lane: Lane, due: list[Transaction], attempts: list[Attempt]) -> l
     return checked
 
 
+def _decision_of(t: Transaction, attempt: Attempt) -> str:
+    if attempt.form is Form.ORIGINAL:
+        return t.decision_id
+    if t.cancel_decision_id is None:
+        raise Stop(f"the cancellation of {t.id} was not decided on")
+    return t.cancel_decision_id
+
+
 def _keep_older_form(
     lane: Lane, t: Transaction, attempts: list[Attempt], refusal: LockstepError, now: datetime
 ) -> Change:
-    """A replacement was refused: the older form stays in the pool and is waited for."""
+    """A replacement was refused: the older form stays in the pool and is waited for. A cancellation can be asked for again."""
     older: Any = next((attempt for attempt in reversed(attempts) if attempt.hash is not None), None)
     if older is None:
         raise Stop(f"the replaced transaction {t.id} has no signed form")
+    was_cancelled = attempts[-1].form is Form.CANCELLATION
     after = move(
-        t,
+        replace(t, cancel_requested_at=None, cancel_decision_id=None) if was_cancelled else t,
         State.BROADCAST,
         now,
         now + lane.block_time * lane.settings.replace_after_blocks,
-        reason=f"a dearer form was refused: {refusal.detail}",
+        reason=f"{'its cancellation' if was_cancelled else 'a dearer form'} was refused: {refusal.detail}",
         hash=older.hash,
         max_fee_per_gas=older.max_fee_per_gas,
         max_priority_fee_per_gas=older.max_priority_fee_per_gas,

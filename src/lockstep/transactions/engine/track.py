@@ -17,11 +17,12 @@ from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
 from lockstep.transactions.engine.replace import STEP as REPLACE_STEP
-from lockstep.transactions.engine.replace import replace_fees
+from lockstep.transactions.engine.replace import cancel, next_form
+from lockstep.transactions.engine.rules import final_state, wants_cancellation
 from lockstep.transactions.rules import helps_to_pay_more
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
-from lockstep.transactions.types import Attempt, Change, State, Transaction
+from lockstep.transactions.types import Attempt, Change, Form, State, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -95,8 +96,10 @@ async def _look_at_unmined(uow: UnitOfWork, lane: Lane, page: list[Transaction],
             if not look.has_mined:
                 crash.point(STEP, "before_effect")
                 look.has_mined = True
-            look.changes.append(await _mined(lane, t, receipt, now))
-        elif t.state is State.BROADCAST and t.due_at is not None and t.due_at <= now:
+            look.changes.append(await _mined(lane, t, attempts[t.id], receipt, now))
+        elif t.state is State.BROADCAST and (
+            (t.due_at is not None and t.due_at <= now) or wants_cancellation(t, attempts[t.id], now)
+        ):
             overdue.append(t)
     if overdue:
         await _look_at_overdue(uow, lane, overdue, attempts, head, look, now)
@@ -110,17 +113,21 @@ async def _receipts(lane: Lane, page: list[Transaction], attempts: dict[str, lis
     return {one: receipt for (one, _), receipt in zip(wanted, found, strict=True) if receipt is not None}
 
 
-async def _mined(lane: Lane, t: Transaction, receipt: Receipt, now: datetime) -> Change:
-    reason = None if receipt.succeeded else await _revert_reason(lane, t, receipt)
+async def _mined(lane: Lane, t: Transaction, attempts: list[Attempt], receipt: Receipt, now: datetime) -> Change:
+    """Whichever form was mined decides how it ends, also when its cancellation was asked for."""
+    form = next(a.form for a in attempts if a.hash == receipt.transaction_hash)
+    is_cancelled = form is Form.CANCELLATION
+    reason = None if receipt.succeeded or is_cancelled else await _revert_reason(lane, t, receipt)
     after = move(
         t,
         State.MINED,
         now,
         now + lane.block_time,
+        reason="its cancellation was mined" if is_cancelled else None,
         hash=receipt.transaction_hash,
         block_number=receipt.block_number,
         block_hash=receipt.block_hash,
-        succeeded=receipt.succeeded,
+        succeeded=None if is_cancelled else receipt.succeeded,
         gas_used=receipt.gas_used,
         effective_gas_price=receipt.effective_gas_price,
         data_fee=receipt.data_fee,
@@ -133,6 +140,7 @@ async def _mined(lane: Lane, t: Transaction, receipt: Receipt, now: datetime) ->
         hash=receipt.transaction_hash,
         block=receipt.block_number,
         block_hash=receipt.block_hash,
+        form=form.value,
         succeeded=receipt.succeeded,
         gas_used=receipt.gas_used,
         revert_reason=reason,
@@ -185,6 +193,14 @@ async def _look_at_overdue(
         if nonce < next_nonce[t.sender]:
             look.waits[t.id] = (t, wait(t, "its nonce is used; waits for a receipt", now, _block_seconds(lane)))
             continue
+        if wants_cancellation(t, attempts[t.id], now):
+            cancelled = await cancel(uow, lane, t, attempts[t.id], await lane.fee_market(head), now)
+            if isinstance(cancelled, Change):
+                look.changes.append(cancelled)
+                look.has_replaced = True
+            else:
+                look.waits[t.id] = (t, wait(t, cancelled, now, _later(lane)))
+            continue
         if newest.sent_at is not None and now - newest.sent_at < timedelta(seconds=lane.settings.resend_seconds):
             look.waits[t.id] = (t, replace(t, due_at=now + max(lane.block_time, timedelta(seconds=0.25))))
             continue
@@ -198,7 +214,7 @@ async def _look_at_overdue(
             market, dearest = await lane.fee_market(head), attempts[t.id][-1]
             paid = Fees(dearest.max_fee_per_gas, dearest.max_priority_fee_per_gas)
             if helps_to_pay_more(paid, market, has_fee_auction=lane.client.config.has_fee_auction):
-                replaced = await replace_fees(uow, lane, t, dearest, market, now)
+                replaced = await next_form(uow, lane, t, attempts[t.id], market, now)
                 if replaced is not None:
                     look.changes.append(replaced)
                     look.has_replaced = True
@@ -277,10 +293,10 @@ async def _finalise(lane: Lane, blocks: list[Hash32], head: BlockRef) -> int:
                 t,
                 move(
                     t,
-                    State.FINAL if t.succeeded else State.REVERTED_FINAL,
+                    final_state(t.succeeded),
                     now,
                     None,
-                    reason=None if t.succeeded else t.revert_reason,
+                    reason=t.revert_reason if t.succeeded is not None else "a self-send used up its nonce",
                 ),
                 block=t.block_number,
                 head=head.number,
@@ -308,7 +324,7 @@ async def _reinclude(lane: Lane, blocks: list[Hash32]) -> int:
             if receipt is not None and receipt.block_hash == t.block_hash:
                 continue  # the node has changed its mind again; the next head tells
             if receipt is not None:
-                changes.append(await _mined(lane, t, receipt, now))
+                changes.append(await _mined(lane, t, attempts[t.id], receipt, now))
                 continue
             back = move(
                 t,

@@ -12,7 +12,7 @@ from lockstep.chains.evm import Hash32, SendResult
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId
 from lockstep.kit.money import from_numeric
-from lockstep.transactions.types import Attempt
+from lockstep.transactions.types import Attempt, Form
 
 
 async def list_hashes(uow: UnitOfWork, app_id: AppId, transaction_id: str) -> list[Hash32]:
@@ -40,13 +40,14 @@ async def insert_attempts(uow: UnitOfWork, attempts: Sequence[Attempt]) -> None:
     """Store attempts before their signature is asked for."""
     if attempts:
         await uow.execute(
-            "insert into transaction_attempts (transaction_id, attempt, app_id, nonce, gas_limit, max_fee_per_gas,"
+            "insert into transaction_attempts (transaction_id, attempt, form, app_id, nonce, gas_limit, max_fee_per_gas,"
             " max_priority_fee_per_gas, digest, created_at)"
-            " select * from unnest(%b::text[], %b::integer[], %b::text[], %b::bigint[], %b::bigint[], %b::numeric[],"
+            " select * from unnest(%b::text[], %b::integer[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::numeric[],"
             " %b::numeric[], %b::bytea[], %b::timestamptz[])",
             (
                 [a.transaction_id for a in attempts],
                 [a.attempt for a in attempts],
+                [a.form.value for a in attempts],
                 [a.app_id for a in attempts],
                 [a.nonce for a in attempts],
                 [a.gas_limit for a in attempts],
@@ -97,6 +98,7 @@ def _attempt(row: Row) -> Attempt:
     return Attempt(
         transaction_id=row["transaction_id"],
         attempt=row["attempt"],
+        form=Form(row["form"]),
         app_id=row["app_id"],
         nonce=row["nonce"],
         gas_limit=row["gas_limit"],

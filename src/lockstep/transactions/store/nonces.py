@@ -14,7 +14,7 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId
 from lockstep.kit.money import from_numeric
 from lockstep.transactions.errors import DoubleSignPrevented
-from lockstep.transactions.rules import is_replacement
+from lockstep.transactions.rules import content_hash, is_replacement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +120,17 @@ async def enter_digests(uow: UnitOfWork, entries: Sequence[LedgerEntry], now: da
     """Check and enter digests before their signatures are asked for; the same digest may come again.
 
     Raises:
-        DoubleSignPrevented: the nonce has another digest that is not a cheaper form of the same transaction.
+        DoubleSignPrevented: the nonce has another digest that is not a cheaper form of the same transaction. A self-send of
+            nothing may follow any cheaper one; nothing but a dearer self-send may follow it.
     """
     if not entries:
         return
     known = await _list_digests(uow, entries)
     for entry in entries:
         for digest, content, fees in known.get((entry.chain, entry.address, entry.nonce), ()):
-            if digest != entry.digest and (content != entry.content or not is_replacement(fees, entry.fees)):
+            if digest != entry.digest and not (
+                is_replacement(fees, entry.fees) and entry.content in (content, content_hash(entry.address, 0, b""))
+            ):
                 raise DoubleSignPrevented(
                     f"nonce {entry.nonce} of {entry.address} on {entry.chain} was signed for something else before",
                     chain=entry.chain,

@@ -23,8 +23,8 @@ async def insert(uow: UnitOfWork, transaction: Transaction) -> bool:
     count = await uow.execute(
         "insert into transactions (id, app_id, wallet_id, decision_id, chain, from_address, to_address, value, data, type,"
         " speed, gas_limit_ceiling, max_fee_ceiling, max_priority_fee_ceiling, idempotency_key, priority, deadline_at,"
-        " correlation_id, wakes_kind, wakes_id, state, version, due_at, created_at, updated_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " cancels_late, correlation_id, wakes_kind, wakes_id, state, version, due_at, created_at, updated_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " on conflict (app_id, wallet_id, idempotency_key) do nothing",
         (
             t.id,
@@ -44,6 +44,7 @@ async def insert(uow: UnitOfWork, transaction: Transaction) -> bool:
             t.idempotency_key,
             t.priority,
             t.deadline_at,
+            t.cancels_late,
             t.correlation_id,
             t.wakes_kind,
             t.wakes_id,
@@ -239,13 +240,14 @@ update transactions t /* all tenants: rows that the engine has locked */ set sta
     max_fee_per_gas = c.max_fee_per_gas, max_priority_fee_per_gas = c.max_priority_fee_per_gas, hash = c.hash,
     block_number = c.block_number, block_hash = c.block_hash, succeeded = c.succeeded, gas_used = c.gas_used,
     effective_gas_price = c.effective_gas_price, contract_address = c.contract_address,
-    revert_reason = c.revert_reason, data_fee = c.data_fee, updated_at = c.updated_at
+    revert_reason = c.revert_reason, data_fee = c.data_fee, cancel_requested_at = c.cancel_requested_at,
+    cancel_decision_id = c.cancel_decision_id, updated_at = c.updated_at
 from unnest(%b::text[], %b::text[], %b::integer[], %b::timestamptz[], %b::integer[], %b::text[], %b::bigint[],
     %b::integer[], %b::bigint[], %b::numeric[], %b::numeric[], %b::bytea[], %b::bigint[], %b::bytea[], %b::boolean[],
-    %b::bigint[], %b::numeric[], %b::text[], %b::text[], %b::numeric[], %b::timestamptz[])
+    %b::bigint[], %b::numeric[], %b::text[], %b::text[], %b::numeric[], %b::timestamptz[], %b::text[], %b::timestamptz[])
     as c (id, state, version, due_at, failures, reason, nonce, attempt, gas_limit, max_fee_per_gas,
     max_priority_fee_per_gas, hash, block_number, block_hash, succeeded, gas_used, effective_gas_price,
-    contract_address, revert_reason, data_fee, updated_at)
+    contract_address, revert_reason, data_fee, cancel_requested_at, cancel_decision_id, updated_at)
 where t.id = c.id
 """
 
@@ -277,6 +279,8 @@ async def update(uow: UnitOfWork, transactions: Sequence[Transaction]) -> None:
                 [t.contract_address for t in ts],
                 [t.revert_reason for t in ts],
                 [t.data_fee for t in ts],
+                [t.cancel_requested_at for t in ts],
+                [t.cancel_decision_id for t in ts],
                 [t.updated_at for t in ts],
             ),
         )
@@ -327,6 +331,7 @@ def _transaction(row: Row) -> Transaction:
         idempotency_key=row["idempotency_key"],
         priority=row["priority"],
         deadline_at=row["deadline_at"],
+        cancels_late=row["cancels_late"],
         correlation_id=row["correlation_id"],
         wakes_kind=row["wakes_kind"],
         wakes_id=row["wakes_id"],
@@ -349,6 +354,9 @@ def _transaction(row: Row) -> Transaction:
         effective_gas_price=_integer(row["effective_gas_price"]),
         contract_address=row["contract_address"],
         revert_reason=row["revert_reason"],
+        cancel_requested_at=row["cancel_requested_at"],
+        cancel_decision_id=row["cancel_decision_id"],
+        wanted_attempt=row["wanted_attempt"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

@@ -1,0 +1,82 @@
+"""Pure decisions about the end of a transaction: cancellations, deadlines. No database, node or clock.
+
+Source: the replacement rule of common nodes (both fees at least 10 % higher), which holds for cancellations as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from lockstep.kit.money import ceil_div
+from lockstep.transactions.errors import NotCancellable
+from lockstep.transactions.types import Attempt, Form, State, Transaction
+
+
+def cancellation_ceiling(chain_ceiling: int) -> int:
+    """Highest fee per gas of a cancellation, wei: an eighth above the chain's ceiling, rounded up.
+
+    No transaction pays more than the chain's ceiling, and its cancellation must pay a tenth more than it: so whatever is
+    capped can still be cancelled. It takes little gas.
+    """
+    return ceil_div(chain_ceiling * 9, 8)
+
+
+def content_of(transaction: Transaction, form: Form) -> Transaction:
+    """The transaction with the content of one of its forms."""
+    if form is Form.ORIGINAL:
+        return transaction
+    return replace(transaction, to=transaction.sender, value=0, data=b"")
+
+
+def live_form(transaction: Transaction, attempts: Sequence[Attempt]) -> Form:
+    """The newest form that is signed or, in `replaced`, about to be.
+
+    Args:
+        attempts: all of the transaction, oldest first.
+    """
+    if transaction.state is State.REPLACED:
+        return attempts[-1].form
+    return next((a.form for a in reversed(attempts) if a.raw is not None), attempts[-1].form)
+
+
+def is_late(transaction: Transaction, now: datetime) -> bool:
+    """Whether its deadline has passed."""
+    return transaction.deadline_at is not None and transaction.deadline_at <= now
+
+
+def wants_cancellation(transaction: Transaction, attempts: Sequence[Attempt], now: datetime) -> bool:
+    """Whether a signed transaction is to be cancelled now and is not yet: it was asked for, or the deadline has passed."""
+    is_asked = transaction.cancel_requested_at is not None or (transaction.cancels_late and is_late(transaction, now))
+    return is_asked and live_form(transaction, attempts) is Form.ORIGINAL
+
+
+def unsigned_end(transaction: Transaction, now: datetime) -> tuple[State, str] | None:
+    """State and reason that end a transaction which is not signed, or None: taken back, or past its deadline."""
+    if transaction.cancel_requested_at is not None:
+        return State.CANCELLED, "cancelled before it was signed"
+    if is_late(transaction, now):
+        return State.EXPIRED, "its deadline passed before it was signed"
+    return None
+
+
+def check_cancellable(transaction: Transaction) -> None:
+    """Refuse to cancel what is mined or over. What is cancelled already, or was asked to be, may be asked for again.
+
+    Raises:
+        NotCancellable: its state says so.
+    """
+    state = transaction.state
+    is_cancelled = state is State.CANCELLED or (state is State.MINED and transaction.succeeded is None)
+    if is_cancelled or not (state is State.MINED or state.is_terminal):
+        return
+    what = "it is mined" if state is State.MINED else f"it has ended as {state.value}"
+    raise NotCancellable(f"expected a transaction that is not mined; {what}", state=state.value)
+
+
+def final_state(succeeded: bool | None) -> State:
+    """How a mined transaction ends; None: its cancellation was mined."""
+    if succeeded is None:
+        return State.CANCELLED
+    return State.FINAL if succeeded else State.REVERTED_FINAL
