@@ -317,7 +317,7 @@ class World:
         waiting = [
             t
             for t in await self._rows()
-            if not t.state.is_terminal and t.state is not State.MINED and not self._has_stranger(t)
+            if not t.state.is_terminal and t.state is not State.MINED and not self._has_stranger(t.sender, t.nonce)
         ]
         if waiting:
             raise Broken(f"not healed within {HEALS_WITHIN} blocks: " + "; ".join(map(_describe, waiting)))
@@ -360,11 +360,13 @@ class World:
                 self._check_place(t, intent)
             else:
                 expired = t.state in (State.EXPIRED, State.CANCELLED) and intent.may_expire
-                overtaken = t.state is State.REPLACED_EXTERNALLY and self._has_stranger(t)
+                overtaken = t.state is State.REPLACED_EXTERNALLY and self._has_stranger(t.sender, t.nonce)
                 _demand(expired or overtaken, "did not happen", t)
                 _demand(times == 0, f"given up, and {times} times on the chain", t)
         for (sender, nonce), raw in self._own.items():
             tx = decode(raw)
+            if self._has_stranger(sender, nonce):
+                continue
             _demand(on_chain.pop((sender, tx.to, tx.value), 0) == 1, f"nonce {nonce} of a caller is not on the chain")
         strangers = {key: times for key, times in on_chain.items() if (key[1], key[2]) != (key[0], 0)}
         _demand(not strangers, f"on the chain, and nobody asked for it: {strangers}")
@@ -372,10 +374,10 @@ class World:
         self._check_signatures()
         await self._check_tables(found)
 
-    def _has_stranger(self, t: Transaction) -> bool:
-        """Whether somebody else has used its nonce on the chain."""
+    def _has_stranger(self, sender: Address, nonce: int | None) -> bool:
+        """Whether somebody else has used this nonce on the chain."""
         return any(
-            (outcome.tx.sender, outcome.tx.nonce, outcome.tx.to) == (t.sender, t.nonce, STRANGER)
+            (outcome.tx.sender, outcome.tx.nonce, outcome.tx.to) == (sender, nonce, STRANGER)
             for _, outcome in self._node.chain.places.values()
         )
 
@@ -414,7 +416,7 @@ class World:
                 "select address, nonce, transaction_id from nonce_reservations where chain = %s", (chain,)
             )
             steps = await uow.fetch(
-                "select transaction_id, version, from_state, to_state from transaction_steps"
+                "select transaction_id, version, from_state, to_state, facts from transaction_steps"
                 " where transaction_id = any(%s) order by transaction_id, version",
                 ([t.id for t in found],),
             )
@@ -433,6 +435,9 @@ class World:
             before = version.get(row["transaction_id"], (0, None))
             _demand((row["version"], row["from_state"]) == (before[0] + 1, before[1]), f"a hole in the history: {row}")
             version[row["transaction_id"]] = (row["version"], row["to_state"])
+            if (dropped := row["facts"].get("dropped_hash")) is not None:
+                block = self._node.chain.by_hash[bytes.fromhex(dropped[2:])]
+                _demand(not self._node.chain.is_canonical(block), f"taken back, and its block is there: {row}")
         for t in found:
             _demand(version[t.id] == (t.version, t.state.value), f"history ends with {version[t.id]}", t)
 

@@ -251,7 +251,8 @@ async def _track_mined(lane: Lane, head: BlockRef) -> int:
     numbers = sorted({number for number, _ in blocks})
     canonical = {h.ref.number: h.ref.hash for h in await lane.client.headers(numbers) if h is not None}
     final_number = await lane.client.final_number(head)
-    gone = [block_hash for number, block_hash in blocks if canonical.get(number) != block_hash]
+    # A node that has no block at this height yet is behind; only another block there says that ours is gone.
+    gone = [block_hash for number, block_hash in blocks if canonical.get(number, block_hash) != block_hash]
     deep = [
         block_hash for number, block_hash in blocks if canonical.get(number) == block_hash and number <= final_number
     ]
