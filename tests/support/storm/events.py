@@ -27,6 +27,8 @@ class Pay:
     """Highest fee, gwei per gas."""
     deadline: int | None = None
     """Seconds from now."""
+    with_next: bool = False
+    """No step is made before the next event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,14 @@ class Rule:
     limits: Limits = Limits()  # noqa: RUF009 - immutable
     dialect: Dialect = Dialect.GETH
     node: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """Custody does not sign the next ones: it cannot be reached, or it refuses them for good."""
+
+    count: int
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,7 @@ def _pay(dice: random.Random, accounts: int) -> Pay:
         priority=dice.choice((0, 0, 0, 10)),
         ceiling=dice.choice((None, None, 3, 8)),
         deadline=dice.choice((None, None, None, 20, 90)),
+        with_next=dice.random() < 0.4,
     )
 
 
@@ -198,6 +209,7 @@ def _trouble(dice: random.Random, node: int) -> Event:
             lambda: Reorganise(dice.randint(1, DEEPEST), dice.random() < 0.5, dice.random() < 0.5),
             lambda: Restart(node),
             lambda: Rule(dice.choice(RULES), dice.choice(tuple(Dialect)), node),
+            lambda: Unsigned(dice.choice((1, 3, 9))),
             lambda: BaseFee(dice.choice((1, 2, 6, 30, 200))),
             lambda: Die(dice.randint(1, 8)),
             lambda: Die(dice.randint(1, 6), request=True, answered=dice.random() < 0.5),

@@ -34,17 +34,18 @@ from tests.support.storm.events import (
     Stale,
     Stranger,
     Together,
+    Unsigned,
     Wait,
 )
 from tests.support.stub_node import Chain, Limits, Refused, StrictNode, decode
 from tests.support.transactions import APP, WALLET, Keys
 
 from lockstep.chains.evm import Address, ChainConfig, ChainRegistry, UnsignedTransaction, transaction_hash
-from lockstep.custody import TransactionIntent
+from lockstep.custody import SignedTransaction, TransactionIntent
 from lockstep.kit import crash
 from lockstep.kit.clock import ManualClock
 from lockstep.kit.database import Database
-from lockstep.kit.errors import LockstepError, Retry
+from lockstep.kit.errors import Forbidden, LockstepError, Retry
 from lockstep.transactions import EngineSettings, State, Transaction, TransactionEngine, TransactionSender
 from lockstep.transactions.store import rows
 
@@ -86,6 +87,24 @@ class _Intent:
     may_expire: bool
 
 
+class _Custody(Keys):
+    """Signs, except for so many of the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[LockstepError] = []
+        self.refused: set[int] = set()
+        """Values of transactions that were refused for good."""
+
+    async def sign_transactions(
+        self, items: list[tuple[str, UnsignedTransaction]]
+    ) -> Sequence[SignedTransaction | LockstepError]:
+        errors, self.errors = self.errors[: len(items)], self.errors[len(items) :]
+        if errors and isinstance(errors[0], Forbidden):
+            self.refused |= {tx.value for _, tx in items[: len(errors)]}
+        return [*errors, *await super().sign_transactions(items[len(errors) :])]
+
+
 class World:
     """One run. Runs share a database: each has a chain of its own."""
 
@@ -93,7 +112,7 @@ class World:
         self._database, self._nodes, self._node = database, nodes, nodes[0]
         node = self._node
         self._clock = ManualClock(_START)
-        self._keys = Keys()
+        self._keys = _Custody()
         self._config = ChainConfig(
             chain=f"eip155:{node.chain.chain_id}",
             chain_id=node.chain.chain_id,
@@ -132,8 +151,9 @@ class World:
                 with _crash_points(world._pass_point):
                     for event in events:
                         await world._happen(event)
-                        await world._step(0)
-                        world._clock.advance(timedelta(seconds=1))
+                        if not (isinstance(event, Pay) and event.with_next):
+                            await world._step(0)
+                            world._clock.advance(timedelta(seconds=1))
                     await world._calm()
                 await world._check()
             finally:
@@ -169,6 +189,9 @@ class World:
                 node.restart()
             case Rule():
                 node.pool.limits, node.dialect = event.limits, event.dialect
+            case Unsigned():
+                error = Forbidden("no longer allowed") if event.refused else Retry("the signer is restarting")
+                self._keys.errors = [error] * event.count
             case BaseFee():
                 node.chain.base_fee = event.gwei * GWEI
             case Die():
@@ -311,6 +334,7 @@ class World:
             node.calm()
             node.pool.limits = Limits()
         self._node.chain.base_fee = GWEI
+        self._keys.errors = []
         self._death = None
         for _ in range(HEALS_WITHIN):
             await self._quiet_block()
@@ -361,7 +385,8 @@ class World:
             else:
                 expired = t.state in (State.EXPIRED, State.CANCELLED) and intent.may_expire
                 overtaken = t.state is State.REPLACED_EXTERNALLY and self._has_stranger(t.sender, t.nonce)
-                _demand(expired or overtaken, "did not happen", t)
+                refused = t.state is State.DROPPED and t.value in self._keys.refused
+                _demand(expired or overtaken or refused, "did not happen", t)
                 _demand(times == 0, f"given up, and {times} times on the chain", t)
         for (sender, nonce), raw in self._own.items():
             tx = decode(raw)
