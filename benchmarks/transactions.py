@@ -2,9 +2,9 @@
 
 The engine takes everything that waits in its queue to a recorded receipt: nonces, fees, ledger of digests, signatures,
 sends, receipts, timeline and events, on a durable PostgreSQL; its clock runs from its start to the last receipt in the
-database. The baseline sends what it signed, without signing, waiting only for the answer to each (over as many kept-alive
-connections as there are accounts), to an anvil of the same kind at the same state. Signatures come from keys in this
-process; what custody adds to one is measured by `sign`.
+database. The baseline sends what it signed over one kept-alive connection, waits for the answer to each and for the last
+receipt, at the same state of the same chain; `baseline_at_once` does so over a connection for each account. Signatures come
+from keys in this process: what custody adds to one is measured by `sign`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from coincurve import PrivateKey
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
@@ -62,15 +63,16 @@ class _Signer:
     """Signs with keys in this process; the decision id ends with the index of the key."""
 
     def __init__(self, keys: Sequence[LocalAccount]) -> None:
-        self._keys = keys
+        self._keys = [PrivateKey(bytes(key.key)) for key in keys]
 
     async def sign_transactions(self, items: list[tuple[str, UnsignedTransaction]]) -> Sequence[SignedTransaction]:
         return [self._sign(self._keys[int(decision.rsplit("-", 1)[1], 16)], tx) for decision, tx in items]
 
-    def _sign(self, key: LocalAccount, tx: UnsignedTransaction) -> SignedTransaction:
+    def _sign(self, key: PrivateKey, tx: UnsignedTransaction) -> SignedTransaction:
         digest = tx.digest()
-        signature = key.unsafe_sign_hash(digest)
-        raw = encode_signed(tx, signature.r, signature.s, signature.v - 27)
+        signature = key.sign_recoverable(digest, hasher=None)
+        r, s = (int.from_bytes(part, "big") for part in (signature[:32], signature[32:64]))
+        raw = encode_signed(tx, r, s, signature[64])
         return SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=digest)
 
 
@@ -87,7 +89,10 @@ class _Bench:
         seconds, ids = await self.transfer(TRANSFERS, keys)
         raws = await self._raws(ids)
         await self.anvil.call("evm_revert", snapshot)
-        bare = await self._send_bare(raws)
+        again = await self.anvil.call("evm_snapshot")
+        bare = await self._send_bare([[raw for lane in raws for raw in lane]])
+        await self.anvil.call("evm_revert", again)
+        parallel = await self._send_bare(raws)
         await self.anvil.call("anvil_reset")
         await self._forget()
         return Figure(
@@ -97,7 +102,11 @@ class _Bench:
             baseline=TRANSFERS / bare,
             ratio=bare / seconds,
             wanted=wanted,
-            more={"accounts": len(keys), "transfers": TRANSFERS},
+            more={
+                "accounts": len(keys),
+                "transfers": TRANSFERS,
+                "baseline_at_once": round(TRANSFERS / parallel, 3),
+            },
         )
 
     async def watch_memory(self, keys: Sequence[LocalAccount]) -> Figure:
@@ -158,8 +167,8 @@ class _Bench:
             )
         return int(row["open"])
 
-    async def _raws(self, ids: list[str]) -> dict[str, list[bytes]]:
-        """What was signed, by account, in the order of nonces."""
+    async def _raws(self, ids: list[str]) -> list[list[bytes]]:
+        """What was signed, a list for each account, in the order of nonces."""
         found: dict[str, list[bytes]] = {}
         async with self.database.system("bench") as uow:
             rows = await uow.fetch(
@@ -170,10 +179,10 @@ class _Bench:
             )
         for row in rows:
             found.setdefault(row["from_address"], []).append(bytes(row["raw"]))
-        return found
+        return list(found.values())
 
-    async def _send_bare(self, raws: dict[str, list[bytes]]) -> float:
-        """Seconds until the last one of these is sent and its receipt is there."""
+    async def _send_bare(self, lanes: list[list[bytes]]) -> float:
+        """Seconds until the last one of these is sent and its receipt is there; a connection for each of the lists."""
         async with aiohttp.ClientSession() as session:
 
             async def ask(method: str, *params: object) -> object:
@@ -191,7 +200,7 @@ class _Bench:
                     await asyncio.sleep(0.001)
 
             began = time.perf_counter()
-            await asyncio.gather(*(send(lane) for lane in raws.values()))
+            await asyncio.gather(*(send(lane) for lane in lanes))
             return time.perf_counter() - began
 
     async def _forget(self) -> None:
