@@ -217,7 +217,9 @@ class StrictNode(RpcServer):
             at = at["blockNumber"]
         if isinstance(at, dict):
             found = self.chain.by_hash.get(bytes.fromhex(at["blockHash"][2:]))
-            if found is not None and at.get("requireCanonical") and not self.chain.is_canonical(found):
+            if found is None or found.number > self.head.number:
+                return None
+            if at.get("requireCanonical") and not self.chain.is_canonical(found):
                 raise RpcError("hash is not currently canonical")
             return found
         tags = {
@@ -235,7 +237,7 @@ class StrictNode(RpcServer):
         return None if found is None else self._write_block(found, whole)
 
     def _block_by_hash(self, hash_: str, whole: bool = False) -> dict[str, Any] | None:
-        found = self.chain.by_hash.get(bytes.fromhex(hash_[2:]))
+        found = self._find({"blockHash": hash_})
         return None if found is None else self._write_block(found, whole)
 
     def _transaction_count(self, address: str, at: Any = "latest") -> str:

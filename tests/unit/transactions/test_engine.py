@@ -355,6 +355,21 @@ async def test_nonce_used_elsewhere__replaced_externally(desk: Desk) -> None:
     assert "not made here" in (ended.reason or "")
 
 
+async def test_nonce_used__own_form_that_a_node_behind_does_not_show__is_mined(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.client.call("evm_setAutomine", [False])
+    queued = await desk.submit()
+    await desk.run_until(queued.id, State.BROADCAST)
+
+    async def behind(hashes: Sequence[bytes]) -> list[None]:
+        return [None] * len(hashes)
+
+    monkeypatch.setattr(desk.client, "receipts", behind)
+    await desk.mine(5)
+    await desk.run_until(queued.id, State.MINED, State.FINAL)
+
+
 async def test_node_down__raises_for_the_loop_and_goes_on_later(desk: Desk, anvil: Anvil) -> None:
     queued = await desk.submit()
     lost = ChainRegistry([config(anvil, rpc_urls=["http://127.0.0.1:9"])])

@@ -287,6 +287,19 @@ class EvmClient:
         answers = await self.batch([("eth_getTransactionReceipt", [to_hex(one)]) for one in hashes])
         return [None if raw is None else read_receipt(raw) for raw in self._all(answers)]
 
+    async def receipts_as_of(self, hashes: Sequence[Hash32], block: BlockRef) -> list[Receipt | None]:
+        """Receipts of a few transactions from a node that has this block, asked for both in one batch: None says that the
+        transaction is not mined up to there, and not that the node is behind.
+
+        Raises:
+            NodeError: the node does not have the block.
+        """
+        calls = [("eth_getTransactionReceipt", [to_hex(one)]) for one in hashes]
+        known, *answers = self._all(await self.batch([("eth_getBlockByHash", [to_hex(block.hash), False]), *calls]))
+        if known is None:
+            raise NodeError(f"the node does not have the block {block.number}")
+        return [None if raw is None else read_receipt(raw) for raw in answers]
+
     async def find_transaction(self, transaction_hash: Hash32) -> dict[str, Any] | None:
         """A transaction that the node knows, mined or in its pool, as the node writes it."""
         found = await self.call("eth_getTransactionByHash", [to_hex(transaction_hash)])

@@ -177,7 +177,7 @@ async def _look_at_overdue(
     """Resend, replace, or find out that something else has used the nonce."""
     addresses = sorted({t.sender for t in overdue})
     next_nonce = dict(zip(addresses, await lane.client.nonces(addresses, head), strict=True))
-    final_nonce = await _final_nonces(lane, addresses, head)
+    final, final_nonce = await _final_nonces(lane, addresses, head)
     reserved = await nonces.list_reserved(uow, lane.chain, next_nonce)
     resend: list[tuple[Transaction, Attempt]] = []
     for t in sorted(overdue, key=lambda one: (one.sender, one.nonce or 0)):
@@ -185,10 +185,8 @@ async def _look_at_overdue(
         newest = next((a for a in reversed(attempts[t.id]) if a.raw is not None), None)
         if newest is None:
             continue
-        if nonce < final_nonce[t.sender]:
-            reason = "another transaction, not made here, has used its nonce"
-            after = move(t, State.REPLACED_EXTERNALLY, now, None, reason=reason)
-            look.changes.append(change(t, after, nonce=nonce, head=head.number))
+        if final is not None and nonce < final_nonce[t.sender]:
+            look.changes.append(await _used(lane, t, attempts[t.id], final, now))
             continue
         if nonce < next_nonce[t.sender]:
             look.waits[t.id] = (t, wait(t, "its nonce is used; waits for a receipt", now, _block_seconds(lane)))
@@ -230,13 +228,28 @@ async def _look_at_overdue(
             look.waits.setdefault(t.id, (t, wait(t, "waits for a block", now, _later(lane))))
 
 
-async def _final_nonces(lane: Lane, addresses: list[Address], head: BlockRef) -> dict[Address, int]:
-    """Next nonce of each account at the newest final block; 0 while there is none."""
+async def _final_nonces(
+    lane: Lane, addresses: list[Address], head: BlockRef
+) -> tuple[BlockRef | None, dict[Address, int]]:
+    """The newest final block and the next nonce of each account there; None and 0 while there is none."""
     number = await lane.client.final_number(head)
     if number < 0:
-        return dict.fromkeys(addresses, 0)
+        return None, dict.fromkeys(addresses, 0)
     block = await lane.client.block(number)
-    return dict(zip(addresses, await lane.client.nonces(addresses, block), strict=True))
+    return block, dict(zip(addresses, await lane.client.nonces(addresses, block), strict=True))
+
+
+async def _used(lane: Lane, t: Transaction, attempts: list[Attempt], final: BlockRef, now: datetime) -> Change:
+    """What has used its nonce for good: one of its own forms, or none. This ends it, so it is asked of a node that has the
+    final block: the node that gave no receipts may only have been behind."""
+    hashes = [attempt.hash for attempt in attempts if attempt.hash is not None]
+    receipts = await lane.client.receipts_as_of(hashes, final)
+    receipt = next((one for one in receipts if one is not None), None)
+    if receipt is not None:
+        return await _mined(lane, t, receipt, now)
+    reason = "another transaction, not made here, has used its nonce"
+    after = move(t, State.REPLACED_EXTERNALLY, now, None, reason=reason)
+    return change(t, after, nonce=t.nonce, final=final.number)
 
 
 # --- mined → final ----------------------------------------------------------------------------------------------------
