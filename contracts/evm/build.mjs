@@ -19,6 +19,7 @@ const SHIPPED = join(HERE, "..", "..", "src", "lockstep", "chains", "evm", "arti
 const FOR_TESTS = join(HERE, "test-artifacts");
 const ARTIFACTS = [
   { name: "DemoToken", folder: SHIPPED },
+  { name: "DemoMulticall", folder: SHIPPED },
   { name: "EscrowFactory", folder: SHIPPED },
   { name: "SourceEscrow", folder: SHIPPED },
   { name: "DestinationEscrow", folder: SHIPPED },

@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[3]
 EVM = ROOT / "contracts" / "evm"
 SHIPPED = ROOT / "src" / "lockstep" / "chains" / "evm" / "artifacts"
 ARTIFACTS = [
-    *(SHIPPED / f"{name}.json" for name in ("DemoToken", "EscrowFactory", "SourceEscrow", "DestinationEscrow"))
+    *(
+        SHIPPED / f"{name}.json"
+        for name in ("DemoToken", "DemoMulticall", "EscrowFactory", "SourceEscrow", "DestinationEscrow")
+    )
 ]
 ARTIFACTS.append(EVM / "test-artifacts" / "DemoFeeToken.json")
 VECTORS = json.loads((EVM / "vectors" / "order.json").read_text())

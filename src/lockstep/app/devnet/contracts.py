@@ -11,9 +11,9 @@ from typing import Any
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.app.devnet.errors import ContractsMissing, DevnetFailed
-from lockstep.chains.evm import Address, Contract, UnknownArtifact, parse_address
+from lockstep.chains.evm import MULTICALL, Address, Contract, UnknownArtifact, load_artifact, parse_address
 
-CONTRACTS = ("EscrowFactory", "DemoToken")
+CONTRACTS = ("EscrowFactory", "DemoToken", "DemoMulticall")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +56,13 @@ def contracts_fingerprint() -> str:
 async def deploy_contracts(
     anvil: Anvil, token: tuple[str, str, int], *, minimum_window_seconds: int = 1, rescue_delay_seconds: int = 3600
 ) -> Deployment:
-    """Deploy the escrow factory and one demo token, in one block.
+    """Deploy the escrow factory and one demo token, in one block, and put a multicall where other chains have theirs.
 
     Args:
         token: name, symbol and decimals.
         minimum_window_seconds: shortest window that the factory accepts; short here, so that stories end soon.
     """
+    await anvil.call("anvil_setCode", MULTICALL, _hex(load_artifact("DemoMulticall").runtime))
     owner = (await anvil.call("eth_accounts"))[0]
     factory = Contract.load("EscrowFactory").encode_deploy([owner, minimum_window_seconds, rescue_delay_seconds])
     demo = Contract.load("DemoToken").encode_deploy(list(token))

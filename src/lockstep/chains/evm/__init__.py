@@ -27,7 +27,7 @@ from lockstep.chains.evm.addresses import (
     to_checksum,
 )
 from lockstep.chains.evm.artifacts import Artifact, load_artifact
-from lockstep.chains.evm.client import EvmClient, block_param
+from lockstep.chains.evm.client import EvmClient
 from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.data_fees import GAS_PRICE_ORACLE, read_data_fees
 from lockstep.chains.evm.errors import (
@@ -72,12 +72,14 @@ from lockstep.chains.evm.typed_data import (
     typed_data_digest,
 )
 from lockstep.chains.evm.types import ZERO_ADDRESS, Address, BlockRef, Hash32
+from lockstep.chains.evm.views import MULTICALL, block_param
 from lockstep.chains.evm.wire import FeeHistory, Header, Log, LogFilter, Receipt
 
 __all__ = [
     "GAS_PRICE_ORACLE",
     "HALF_ORDER",
     "KEPT_BLOCKS",
+    "MULTICALL",
     "ORDER",
     "PROFILES",
     "ZERO_ADDRESS",

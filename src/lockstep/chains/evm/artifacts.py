@@ -20,6 +20,8 @@ class Artifact:
     abi: list[dict[str, Any]] = field(repr=False)
     bytecode: bytes = field(repr=False)
     """Creation code, without constructor arguments; empty for an interface."""
+    runtime: bytes = field(repr=False)
+    """The code that the creation leaves, with zeros where a constructor fills in its arguments."""
 
 
 @cache
@@ -36,7 +38,10 @@ def load_artifact(name: str) -> Artifact:
         content = json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UnknownArtifact(f"the artefact of {name} is not shipped; build the contracts first") from error
-    return Artifact(name=name, abi=content["abi"], bytecode=bytes.fromhex(content["bytecode"].removeprefix("0x")))
+    bytecode, runtime = (
+        bytes.fromhex(content[member].removeprefix("0x")) for member in ("bytecode", "deployedBytecode")
+    )
+    return Artifact(name=name, abi=content["abi"], bytecode=bytecode, runtime=runtime)
 
 
 @cache

@@ -18,6 +18,7 @@ from lockstep.chains.evm.nodes import Call, NodePool, RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, best_send, classify_send
 from lockstep.chains.evm.profiles import FeeStyle, FinalityTag
 from lockstep.chains.evm.types import Address, BlockRef, Hash32
+from lockstep.chains.evm.views import ViewReader, block_param
 from lockstep.chains.evm.wire import (
     FeeHistory,
     Header,
@@ -41,6 +42,7 @@ class EvmClient:
         self.config = config
         self.chain = config.chain
         self._nodes = NodePool(config)
+        self._views = ViewReader()
         self.logs = LogReader(config, self._nodes)
         self.heads = HeadTracker(config, self.head_header)
         """The head as all who watch it in this process share it."""
@@ -193,24 +195,14 @@ class EvmClient:
     async def calls(
         self, calls: Sequence[tuple[Address, bytes]], block: BlockRef, *, agreed: bool = False
     ) -> list[bytes | CallReverted]:
-        """Many calls, all at the same block; a revert is returned in its place.
+        """Many view calls, all at the same block, in a handful of requests; a revert is returned in its place.
 
         Args:
             agreed: money depends on it, so several nodes must say the same (see `agreed`).
+        Raises:
+            NodeError: the block is gone or not there yet, or a call cannot be answered at all.
         """
-        at = block_param(block)
-        ask = self.agreed if agreed else self.batch
-        answers = await ask([("eth_call", [_call_object(to, data, None, 0), at]) for to, data in calls])
-        results: list[bytes | CallReverted] = []
-        for answer in answers:
-            if isinstance(answer, RpcFault):
-                error = answer.error()
-                if not isinstance(error, CallReverted):
-                    raise error
-                results.append(error)
-            else:
-                results.append(to_bytes(answer))
-        return results
+        return await self._views.read(calls, block, self.agreed if agreed else self.batch)
 
     async def balance(self, address: Address, block: BlockRef) -> int:
         """Native balance in wei at a block."""
@@ -324,11 +316,6 @@ class EvmClient:
             if isinstance(answer, RpcFault):
                 raise answer.error()
         return answers
-
-
-def block_param(block: BlockRef) -> dict[str, object]:
-    """A block by hash (EIP-1898), so that a reorganisation is an error and not a silent change of state."""
-    return {"blockHash": to_hex(block.hash), "requireCanonical": True}
 
 
 def _send_result(answer: Any | RpcFault) -> SendResult:
