@@ -54,6 +54,8 @@ class ForkNode:
     invented: list[tuple[int, Address, bytes, int]] = field(default_factory=list)
     blooms: bool = True
     """Whether its blocks have blooms; all bits are zero otherwise."""
+    surprise: tuple[int, int, list[list[Entry]]] | None = None
+    """From which request on its chain is another one: how many blocks are dropped, and what is mined instead."""
     status: int = 200
     asked: list[str] = field(default_factory=list)
     log_ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -99,6 +101,11 @@ class ForkNode:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.requests += 1
+        if self.surprise is not None and self.requests >= self.surprise[0]:
+            _, depth, contents = self.surprise
+            self.surprise = None
+            self.drop(depth)
+            self.mine(*contents)
         content = json.loads(await request.text())
         calls = content if isinstance(content, list) else [content]
         self.asked += [call["method"] for call in calls]

@@ -180,6 +180,28 @@ async def test_follower__node_lies_in_live_blocks__the_other_nodes_logs_are_writ
         await client.close()
 
 
+@pytest.mark.parametrize("log_range", [1, 2, 500])
+@pytest.mark.parametrize("depth", [1, 3, 5])
+async def test_follower__chain_forks_between_two_requests_of_a_look__no_branch_is_mixed(
+    database: Database, table: None, node: ForkNode, log_range: int, depth: int
+) -> None:
+    entry = (OURS, TOPIC, 1)
+    for requests in range(1, 12):
+        node.drop(100)
+        client = EvmClient(make_config(node, log_range=log_range))
+        handler = Rows("".join(chr(ord("a") + int(digit)) for digit in f"{requests}"))
+        follower = make_follower(client, database, handler)
+        node.mine([entry], [entry, entry], [entry])
+        await catch_up(follower)
+        node.mine([entry], [(STRANGER, TOPIC, 5)], [entry])
+        other = [(OURS, TOPIC, 2)]
+        node.surprise = (node.requests + requests, depth, [other, other, other, other, [*other, *other], other])
+        await catch_up(follower)
+        await client.close()
+        assert await read_rows(database, handler.name) == expected_rows(node)
+        node.surprise = None
+
+
 # --- any history ------------------------------------------------------------------------------------------------------
 
 _entry = st.tuples(
@@ -190,11 +212,12 @@ _mine = st.tuples(st.just("mine"), _contents)
 _fork = st.tuples(st.just("fork"), st.tuples(st.integers(1, 8), _contents))
 _fault = st.one_of(
     st.tuples(st.just("lag"), st.integers(0, 5)),
-    st.tuples(st.just("hide"), st.tuples(st.integers(0, 20), st.integers(0, 2), st.booleans())),
+    st.tuples(st.just("hide"), st.tuples(st.integers(0, 2), st.booleans())),
     st.tuples(st.just("limit"), st.tuples(st.sampled_from([None, 1, 2, 7]), st.sampled_from([None, 1, 5]))),
     st.tuples(st.just("fail"), st.sampled_from([200, 200, 500])),
     st.tuples(st.just("crash"), st.none()),
-    st.tuples(st.just("race"), st.none()),
+    st.tuples(st.just("race"), _contents),
+    st.tuples(st.just("surprise"), st.tuples(st.integers(1, 5), st.integers(1, 8), _contents)),
     st.tuples(st.just("heal"), st.none()),
 )
 _steps = st.lists(st.tuples(st.one_of(_mine, _fork, _fault), st.integers(0, 3)), min_size=5, max_size=20)
@@ -202,7 +225,7 @@ _steps = st.lists(st.tuples(st.one_of(_mine, _fork, _fault), st.integers(0, 3)),
 
 
 @given(steps=_steps, log_range=st.sampled_from([1, 3, 500]))
-@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_follower__any_history_of_forks_faults_and_crashes__rows_are_those_of_a_replay(
     steps: list[Step], log_range: int, dsn: str, owner_dsn: str
 ) -> None:
@@ -243,15 +266,19 @@ async def _live(steps: list[Step], node: ForkNode, client: EvmClient, database: 
                 node.mine(*_blocks(contents))
             case ("lag", blocks):
                 node.lag = int(str(blocks))
-            case ("hide", (block, index, by_hash)):
-                node.hidden, node.shows_by_hash = {(block, index)}, bool(by_hash)
+            case ("hide", (ahead, by_hash)):
+                number = len(node.blocks) + int(ahead)
+                node.hidden, node.shows_by_hash = {(number, index) for index in range(3)}, bool(by_hash)
             case ("limit", (most_blocks, most_logs)):
                 node.most_blocks, node.most_logs = most_blocks, most_logs
             case ("fail", status):
                 node.status = int(str(status))
             case ("crash", _):
                 handler.crashes = 1
-            case ("race", _):
+            case ("surprise", (requests, depth, contents)):
+                node.surprise = (node.requests + int(requests), int(depth), _blocks(contents))
+            case ("race", contents):
+                node.mine(*_blocks(contents))
                 other = make_follower(client, database, handler)
                 await asyncio.gather(_look(worker, worker), _look(other, other))
             case ("heal", _):
@@ -265,7 +292,7 @@ async def _live(steps: list[Step], node: ForkNode, client: EvmClient, database: 
 
 def _heal(node: ForkNode, handler: Rows) -> None:
     node.lag, node.hidden, node.status, handler.crashes = 0, set(), 200, 0
-    node.most_blocks = node.most_logs = None
+    node.most_blocks = node.most_logs = node.surprise = None
 
 
 async def _look(worker: Follower, successor: Follower) -> Follower:
