@@ -59,6 +59,7 @@ HEALS_WITHIN = 3
 SETTINGS = EngineSettings(batch=5, replace_after_blocks=3)
 _START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 _STEPS_PER_BLOCK = 2
+_STEPS_AT_MOST = 40
 _chain_ids = count(1_000_000)
 
 
@@ -299,18 +300,18 @@ class World:
     def _sender(self, index: int) -> TransactionSender:
         return TransactionSender(self._workers[index].chains, self._clock)
 
-    async def _step(self, index: int) -> int:
-        """A step of a worker; a dead one is followed by another."""
+    async def _step(self, index: int) -> int | None:
+        """A step of a worker: how much it moved, None when it was cut short; a dead worker is followed by another."""
         worker = self._workers[index]
         self._running = task = asyncio.create_task(worker.engine.step())
         try:
             return await task
         except (Retry, psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
-            return 0  # as the loops of the engine do
+            return None  # the loops of the engine wait and look again
         except (_Killed, asyncio.CancelledError):
             self._workers[index] = self._hire()
             await worker.chains.close()
-            return 0
+            return None
 
     def _pass_point(self, step: str, moment: str) -> None:
         if self._death is not None and not self._death.request:
@@ -346,18 +347,23 @@ class World:
         if waiting:
             raise Broken(f"not healed within {HEALS_WITHIN} blocks: " + "; ".join(map(_describe, waiting)))
         self._mine(FINALITY + 1)
-        while await self._step(0):
-            pass
+        await self._settle()
 
     async def _quiet_block(self) -> None:
         await self._send_own()
         for _ in range(_STEPS_PER_BLOCK):
-            while await self._step(0):
-                pass
+            await self._settle()
             self._clock.advance(timedelta(seconds=BLOCK_SECONDS / _STEPS_PER_BLOCK))
         self._clock.advance(timedelta(seconds=-BLOCK_SECONDS))
         self._mine(1)
         await self._step(0)
+
+    async def _settle(self) -> None:
+        """Steps until nothing moves. A busy machine may cut one short even now."""
+        for _ in range(_STEPS_AT_MOST):
+            if await self._step(0) == 0:
+                return
+        raise Broken(f"still moving after {_STEPS_AT_MOST} steps")
 
     async def _rows(self) -> list[Transaction]:
         found = []
