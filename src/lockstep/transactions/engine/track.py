@@ -246,7 +246,7 @@ async def _used(lane: Lane, t: Transaction, attempts: list[Attempt], final: Bloc
     receipts = await lane.client.receipts_as_of(hashes, final)
     receipt = next((one for one in receipts if one is not None), None)
     if receipt is not None:
-        return await _mined(lane, t, receipt, now)
+        return await _mined(lane, t, attempts, receipt, now)
     reason = "another transaction, not made here, has used its nonce"
     after = move(t, State.REPLACED_EXTERNALLY, now, None, reason=reason)
     return change(t, after, nonce=t.nonce, final=final.number)
