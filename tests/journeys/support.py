@@ -322,6 +322,12 @@ class Deployment:
     def token(self, chain: str = FIRST) -> Address:
         return self.stack.devnet.deployment(chain).token.address
 
+    def place_doom(self, chain: str = FIRST) -> str:
+        """A contract that refuses every call that pays for its gas, so that no simulation foresees it; its address."""
+        place = "0x" + "d0" * 20
+        self.ask("anvil_setCode", place, "0x3a15600957600080fd5b00", chain=chain)
+        return place
+
     def balance(self, address: str, chain: str = FIRST) -> int:
         return int(self.ask("eth_getBalance", address, "latest", chain=chain), 16)
 

@@ -68,7 +68,9 @@ def play(deployment: Deployment, recipient: str) -> Outcome:
         sent[f"coins {number}"] = app.rpc(wallets["coins"]["id"], payment(recipient, VALUE))["transaction_id"]
     for number in range(2):
         sent[f"tokens {number}"] = app.rpc(wallets["tokens"]["id"], transfer(TOKENS))["transaction_id"]
-    sent["reverts"] = app.rpc(wallets["tokens"]["id"], transfer(1_000))["transaction_id"]
+    doomed = payment(deployment.place_doom(), 0, data="0x01")
+    doomed["params"]["transaction"]["gas_limit"] = "150000"
+    sent["reverts"] = app.rpc(wallets["tokens"]["id"], doomed)["transaction_id"]
 
     done = {name: app.wait_transaction(transaction_id, seconds=120) for name, transaction_id in sent.items()}
     nonces = {name: deployment.nonce(wallet["address"]) for name, wallet in wallets.items()}

@@ -142,7 +142,7 @@ def test_payment__explicit_deny_next_to_an_allow__is_denied(app: App) -> None:
     assert app.transactions() == []
 
 
-def test_payment__that_reverts__ends_as_reverted_final_with_its_reason(deployment: Deployment, app: App) -> None:
+def test_payment__that_would_revert__is_refused_before_it_costs_gas(deployment: Deployment, app: App) -> None:
     wallet = app.wallet(ether=1)
     data = "0x" + Contract.load("DemoToken").encode("transfer", [FRIEND, 1]).hex()
     request = payment(deployment.token(), 0, data=data)
@@ -151,9 +151,21 @@ def test_payment__that_reverts__ends_as_reverted_final_with_its_reason(deploymen
     shown = app.preview(wallet["id"], request)
     done = app.wait_transaction(app.rpc(wallet["id"], request)["transaction_id"])
 
-    assert shown["quote"]["will_revert"]
+    assert "ERC20InsufficientBalance" in shown["quote"]["will_revert"]
+    assert (done["state"], done["nonce"]) == ("dropped", None)
+    assert "it would fail: ERC20InsufficientBalance" in done["reason"]
+    assert deployment.balance(wallet["address"]) == ETHER
+
+
+def test_payment__that_reverts_all_the_same__ends_as_reverted_final(deployment: Deployment, app: App) -> None:
+    wallet = app.wallet(ether=1)
+    request = payment(deployment.place_doom(), 0, data="0x01")
+    request["params"]["transaction"]["gas_limit"] = "200000"
+
+    done = app.wait_transaction(app.rpc(wallet["id"], request)["transaction_id"])
+
     assert (done["state"], done["succeeded"]) == ("reverted_final", False)
-    assert "ERC20InsufficientBalance" in done["revert_reason"]
+    assert done["revert_reason"] == done["reason"]
 
 
 def test_payment__from_a_users_wallet__is_the_users_alone(deployment: Deployment, app: App) -> None:

@@ -86,7 +86,7 @@ async def send(
 
 
 def code_that_reverts(reason: str, loops_above: int = 2**32 - 1) -> bytes:
-    """Init code that reverts with a reason, or runs until its gas is used up when it gets more gas than that."""
+    """Code that reverts with a reason, or runs until its gas is used up when it gets more gas than that."""
     data = bytes.fromhex("08c379a0") + abi_encode(["string"], [reason])
     size = len(data).to_bytes(2, "big").hex()
     gas_check = f"63{loops_above:08x}5a11601857"

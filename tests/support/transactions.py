@@ -108,6 +108,17 @@ class Desk:
         async with self.database.tenant(APP) as uow:
             return await self.sender.queue(uow, decision_id, intent, wakes=wakes, cancels_late=cancels_late)  # type: ignore[arg-type]
 
+    async def send_doomed(self, code: bytes, **changes: object) -> Transaction:
+        """Send a call to a contract that gets this code when the call is on its way: no simulation can foresee it. Mined."""
+        doomed = Address("0x" + "d0" * 20)
+        await self.client.call("evm_setAutomine", [False])
+        queued = await self.submit(**({"to": doomed, "value": 0, "data": b"\x01", "gas_limit": 900_000} | changes))
+        await self.run_until(queued.id, State.BROADCAST)
+        await self.client.call("anvil_setCode", [doomed, "0x" + code.hex()])
+        await self.mine()
+        await self.client.call("evm_setAutomine", [True])
+        return queued
+
     async def get(self, transaction_id: str) -> Transaction:
         async with self.database.tenant(APP) as uow:
             found = await rows.find(uow, APP, transaction_id)

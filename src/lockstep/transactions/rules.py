@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
+from enum import Enum
 from itertools import count
 
 from lockstep.chains.evm import Address, FeeMarket, Fees
@@ -80,6 +81,27 @@ def is_replacement(old: Fees, new: Fees) -> bool:
             (old.max_priority_fee_per_gas, new.max_priority_fee_per_gas),
         )
     )
+
+
+class AfterRefusal(Enum):
+    """What follows when a simulation says that a transaction would fail."""
+
+    WAIT = "wait"
+    LOOK_AGAIN = "look_again"
+    END = "end"
+
+
+def after_refusal(earlier: int, looks: int, most_looks: int) -> AfterRefusal:
+    """While earlier transactions of the account are not mined the refusal decides nothing: they may change the state that it
+    rests on, as an approval does for a swap. Then the transaction gets a few looks, because nodes lag, and ends.
+
+    Args:
+        earlier: transactions of the account that were queued before it and are neither mined nor ended.
+        looks: refusals in a row without earlier ones, this one included.
+    """
+    if earlier > 0:
+        return AfterRefusal.WAIT
+    return AfterRefusal.LOOK_AGAIN if looks < most_looks else AfterRefusal.END
 
 
 def free_nonces(chain_nonce: int, reserved: Collection[int]) -> Iterator[int]:

@@ -206,7 +206,10 @@ class EngineSettings:
     replace_after_blocks: int = 8
     """Blocks after which the first unmined transaction of an account gets a dearer form."""
     estimate_attempts: int = 6
-    """Failed gas estimates after which a transaction is dropped."""
+    """Refusals of a simulation in a row after which a transaction is dropped."""
+    simulates: bool = True
+    """Whether transactions with a gas limit of their own are run before they get a nonce; without, one that would fail is
+    sent and pays for it."""
 
 
 class TransactionSigner(Protocol):

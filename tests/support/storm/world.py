@@ -56,7 +56,8 @@ REFUSES = Address("0x" + "bad0" * 10)
 BLOCK_SECONDS, FINALITY = 12, 3
 HEALS_WITHIN = 3
 """Blocks after the end of all trouble until nothing waits any more."""
-SETTINGS = EngineSettings(batch=5, replace_after_blocks=3)
+SETTINGS = EngineSettings(batch=5, replace_after_blocks=3, simulates=False)
+"""Not simulated: what reverts has to get onto the chain."""
 _START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 _STEPS_PER_BLOCK = 2
 _STEPS_AT_MOST = 40

@@ -45,8 +45,7 @@ async def test_finality__by_tag__success_and_failure_wait_until_the_node_calls_t
 ) -> None:
     chains = ChainRegistry([config(anvil, finality_blocks=0, finality_tag="finalized", block_seconds=0.2)])
     desk = Desk(database, chains)
-    changes = {} if succeeds else {"to": None, "value": 0, "data": code_that_reverts("no"), "gas_limit": 900_000}
-    queued = await desk.submit(**changes)
+    queued = await desk.submit() if succeeds else await desk.send_doomed(code_that_reverts("no"))
     mined = await desk.run_until(queued.id, State.MINED)
     assert mined.block_number == 1
     while (await desk.client.block("finalized")).number < mined.block_number:
@@ -103,19 +102,16 @@ async def test_submit__same_key__same_row_and_other_content_refused(desk: Desk) 
 
 
 async def test_revert__mined__reverted_final_with_the_reason_decoded(desk: Desk) -> None:
-    token = await deploy(desk.client, "DemoToken", ["Alpha", "ALP", 6])
-    data = TOKEN.encode("transfer", [address(3), 5])
-    queued = await desk.submit(to=token, value=0, data=data, gas_limit=100_000, index=1)
+    queued = await desk.send_doomed(code_that_reverts("no"))
     await desk.run_until(queued.id, State.MINED)
     await desk.mine(2)
     final = await desk.run_until(queued.id, State.REVERTED_FINAL)
     assert final.succeeded is False
-    assert final.revert_reason
-    assert final.reason == final.revert_reason
+    assert final.reason == final.revert_reason == "no"
 
 
 async def test_revert__replay_that_would_run_for_long__costs_no_more_than_the_transaction(desk: Desk) -> None:
-    sent = await desk.submit(to=None, value=0, data=code_that_reverts("no", loops_above=1_000_000), gas_limit=900_000)
+    sent = await desk.send_doomed(code_that_reverts("no", loops_above=1_000_000))
     assert (await desk.run_until(sent.id, State.MINED)).revert_reason == "no"
 
 
@@ -126,7 +122,7 @@ async def test_revert__replay_that_no_node_answers__mined_all_the_same(
         raise NodeUnavailable
 
     monkeypatch.setattr(desk.client, "eth_call", away)
-    sent = await desk.submit(to=None, value=0, data=code_that_reverts("no"), gas_limit=900_000)
+    sent = await desk.send_doomed(code_that_reverts("no"))
     assert "not available" in ((await desk.run_until(sent.id, State.MINED)).revert_reason or "")
 
 

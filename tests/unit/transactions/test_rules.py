@@ -7,17 +7,22 @@ from hypothesis import strategies as st
 
 from lockstep.chains.evm import FeeHistory, FeeMarket, Fees, Speed, market_of_gas_price, market_of_history
 from lockstep.transactions.rules import (
+    AfterRefusal,
+    after_refusal,
     backoff_seconds,
     bound_fees,
     bump_fees,
     content_hash,
+    cost,
     free_nonces,
     helps_to_pay_more,
     is_replacement,
+    kept_for_data,
     with_headroom,
 )
 
 gwei = st.integers(0, 10**13)
+wei = st.integers(0, 10**25)
 kinds = st.booleans()
 GAS_CAP = 2**24
 
@@ -124,6 +129,22 @@ def test_helps_to_pay_more__sequencer__only_below_the_base_fee() -> None:
     assert helps_to_pay_more(Fees(200, 0), market, has_fee_auction=True)
     assert not helps_to_pay_more(Fees(100, 0), market, has_fee_auction=False)
     assert helps_to_pay_more(Fees(99, 0), market, has_fee_auction=False)
+
+
+@given(st.integers(0, 5), st.integers(1, 20), st.integers(1, 10))
+def test_after_refusal__earlier_ones_open__never_ends_then_a_few_looks(earlier: int, looks: int, most: int) -> None:
+    decided = after_refusal(earlier, looks, most)
+    if earlier:
+        assert decided is AfterRefusal.WAIT
+    else:
+        assert decided is (AfterRefusal.END if looks >= most else AfterRefusal.LOOK_AGAIN)
+
+
+@given(wei, st.integers(0, 10**9), wei, wei)
+def test_cost__any__covers_what_can_be_taken(value: int, gas: int, fee: int, data_fee: int) -> None:
+    assert cost(value, gas, fee, data_fee) == value + gas * fee + data_fee
+    assert kept_for_data(data_fee) * 1000 >= data_fee * 1423  # three full blocks: 1.125^3, rounded down
+    assert kept_for_data(data_fee) <= data_fee * 2
 
 
 @given(st.integers(0, 50), st.sets(st.integers(0, 60)))

@@ -6,28 +6,32 @@ themselves. What cannot go now (fee above its ceiling, balance too low) stays qu
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from lockstep.chains.evm import (
     Address,
-    CallReverted,
     FeeMarket,
     Fees,
     Header,
     MalformedTransaction,
-    NodeUnavailable,
-    RpcFault,
     UnsignedTransaction,
     read_data_fees,
 )
 from lockstep.kit import crash
 from lockstep.transactions.engine.context import Lane, build, change, move, wait, write
 from lockstep.transactions.engine.rules import unsigned_end
-from lockstep.transactions.rules import bound_fees, content_hash, cost, free_nonces, kept_for_data, with_headroom
+from lockstep.transactions.engine.simulate import simulate
+from lockstep.transactions.rules import (
+    AfterRefusal,
+    after_refusal,
+    bound_fees,
+    content_hash,
+    cost,
+    free_nonces,
+    kept_for_data,
+)
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
 from lockstep.transactions.types import Attempt, Change, State, Transaction
@@ -80,8 +84,8 @@ async def reserve(lane: Lane) -> int:
     addresses = sorted({t.sender for t in queued})
     mined = dict(zip(addresses, await lane.client.nonces(addresses, head.ref), strict=True))
     balances = dict(zip(addresses, await lane.client.balances(addresses, head.ref), strict=True))
-    estimates = await _estimate(lane, [t for t in queued if t.gas_limit_ceiling is None])
-    terms = await _terms(lane, queued, estimates, market, head)
+    gas = await simulate(lane, queued, head.ref)
+    terms = await _terms(lane, queued, gas, market, head)
     async with lane.database.system("engine") as uow:
         locked = await nonces.try_lock_accounts(uow, lane.chain, addresses)
         ours = await rows.lock_queued(uow, lane.chain, [t.id for t in queued], locked)
@@ -97,7 +101,8 @@ async def reserve(lane: Lane) -> int:
             )
             for address in locked
         }
-        plan = _plan(lane, ours, accounts, head, market, estimates, terms)
+        earlier = await rows.count_earlier(uow, [t.id for t in ours if isinstance(gas.get(t.id), str)])
+        plan = _plan(lane, ours, accounts, head, market, gas, terms, earlier)
         crash.point(STEP, "before_effect")
         now = lane.clock.now()
         await nonces.reserve(uow, plan.reservations, now)
@@ -115,8 +120,9 @@ def _plan(
     accounts: dict[Address, _Account],
     head: Header,
     market: FeeMarket,
-    estimates: dict[str, int | str],
+    gas: dict[str, int | str],
     terms: dict[str, _Terms | str],
+    earlier: dict[str, int],
 ) -> _Plan:
     now = lane.clock.now()
     plan = _Plan([], {}, [], [], [])
@@ -126,15 +132,15 @@ def _plan(
             plan.changes.append(change(t, move(t, end[0], now, None, reason=end[1])))
             continue
         account = accounts[t.sender]
-        gas = estimates.get(t.id) if t.gas_limit_ceiling is None else t.gas_limit_ceiling
-        if gas is None:
+        limit = gas.get(t.id)
+        if limit is None:
             continue
-        if isinstance(gas, str) and t.value > account.balance:
+        if isinstance(limit, str) and t.value > account.balance:
             reason = f"insufficient funds: it sends {t.value} wei, the account has {max(account.balance, 0)} to spare"
             plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
             continue
-        if isinstance(gas, str):
-            _cannot_estimate(lane, plan, t, gas, account, now)
+        if isinstance(limit, str):
+            _refused(lane, plan, t, limit, earlier.get(t.id, 0), now)
             continue
         offered = terms.get(t.id)
         if offered is None:
@@ -217,20 +223,20 @@ def _reserve(
 
 
 async def _terms(
-    lane: Lane, queued: Sequence[Transaction], estimates: dict[str, int | str], market: FeeMarket, head: Header
+    lane: Lane, queued: Sequence[Transaction], gas: dict[str, int | str], market: FeeMarket, head: Header
 ) -> dict[str, _Terms | str]:
     """Terms by id, or why no node would ever take the transaction; absent: no gas limit, or fees above the ceilings."""
     found: dict[str, _Terms | str] = {}
     drafts: list[tuple[Transaction, Fees, UnsignedTransaction]] = []
     for t in queued:
-        gas = estimates.get(t.id) if t.gas_limit_ceiling is None else t.gas_limit_ceiling
+        limit = gas.get(t.id)
         offer = market.offer(t.speed, is_legacy=t.is_legacy)
         fees = bound_fees(market, offer, lane.fee_ceiling(t), t.max_priority_fee_ceiling, is_legacy=t.is_legacy)
-        if fees is None or not isinstance(gas, int):
+        if fees is None or not isinstance(limit, int):
             continue
         try:
             # With a nonce of any value: what makes it malformed does not depend on the nonce, and none is used up.
-            drafts.append((t, fees, build(lane, t, nonce=0, gas_limit=gas, fees=fees)))
+            drafts.append((t, fees, build(lane, t, nonce=0, gas_limit=limit, fees=fees)))
         except MalformedTransaction as error:
             found[t.id] = error.detail
     data_fees = await read_data_fees(lane.client, [draft for _, _, draft in drafts], head.ref)
@@ -239,53 +245,16 @@ async def _terms(
     return found
 
 
-def _cannot_estimate(lane: Lane, plan: _Plan, t: Transaction, fault: str, account: _Account, now: datetime) -> None:
-    """It would fail now. While earlier ones of the account are on their way that may change; else it gets a few looks."""
-    if t.failures + 1 >= lane.settings.estimate_attempts and account.in_flight == 0:
-        plan.changes.append(change(t, move(t, State.DROPPED, now, None, reason=f"it would fail: {fault}")))
-        return
-    plan.waits[t.id] = (t, wait(t, f"it would fail now: {fault}", now))
-
-
-async def _estimate(lane: Lane, transactions: list[Transaction]) -> dict[str, int | str]:
-    """Gas limits with headroom by id, or why the transaction would fail."""
-    calls = []
-    for t in transactions:
-        call = {"from": t.sender, "data": "0x" + t.data.hex(), "value": hex(t.value)}
-        calls.append(("eth_estimateGas", [call if t.to is None else {**call, "to": t.to}]))
-    found: dict[str, int | str] = {}
-    for t, answer in zip(transactions, await _ask(lane, calls) if calls else [], strict=True):
-        if answer is None:
-            found[t.id] = "the node does not find out in time how much gas it takes"
-        elif not isinstance(answer, RpcFault):
-            found[t.id] = with_headroom(int(answer, 16), lane.client.config.transaction_gas_cap)
-        else:
-            error = answer.error()
-            found[t.id] = error.reason if isinstance(error, CallReverted) else answer.message[:200]
-    return found
-
-
-async def _ask(lane: Lane, calls: list[tuple[str, list[Any]]]) -> list[Any]:
-    """The answers to all calls. When they do not come in time, each is asked alone and slow ones stay None: one that runs
-    for ever must not keep the others of its batch from being answered.
-
-    Raises:
-        NodeUnavailable: none is answered.
-    """
-
-    async def alone(call: tuple[str, list[Any]]) -> Any:
-        try:
-            return (await lane.client.batch([call]))[0]
-        except NodeUnavailable:
-            return None
-
-    try:
-        return await lane.client.batch(calls)
-    except NodeUnavailable:
-        answers = await asyncio.gather(*(alone(call) for call in calls)) if len(calls) > 1 else [None]
-        if all(answer is None for answer in answers):
-            raise
-        return answers
+def _refused(lane: Lane, plan: _Plan, t: Transaction, fault: str, earlier: int, now: datetime) -> None:
+    """It would fail now: whether it waits for the account's earlier ones, gets another look, or ends here."""
+    match after_refusal(earlier, t.failures + 1, lane.settings.estimate_attempts):
+        case AfterRefusal.WAIT:
+            told = f"it would fail now: {fault}; {earlier} earlier of its account are not mined yet and may change that"
+            plan.waits[t.id] = (t, replace(wait(t, told, now, _pause(lane)), failures=0))
+        case AfterRefusal.LOOK_AGAIN:
+            plan.waits[t.id] = (t, wait(t, f"it would fail now: {fault}", now))
+        case AfterRefusal.END:
+            plan.changes.append(change(t, move(t, State.DROPPED, now, None, reason=f"it would fail: {fault}")))
 
 
 def _pause(lane: Lane) -> float:

@@ -176,6 +176,20 @@ async def lock_queued(uow: UnitOfWork, chain: str, ids: list[str], addresses: li
     return [_transaction(row) for row in rows]
 
 
+async def count_earlier(uow: UnitOfWork, ids: list[str]) -> dict[str, int]:
+    """How many transactions of the same account were queued before each of these and are neither mined nor ended; absent:
+    none. All tenants: for the engine."""
+    if not ids:
+        return {}
+    rows = await uow.fetch(
+        "select t.id, count(*) as number from transactions t join transactions e on e.chain = t.chain"
+        " and e.from_address = t.from_address and e.id < t.id and e.due_at is not null and e.state <> 'mined'"
+        " where t.id = any(%s) group by t.id",
+        (ids,),
+    )
+    return {row["id"]: row["number"] for row in rows}
+
+
 async def lock_due(
     uow: UnitOfWork, chain: str, states: Sequence[State], now: datetime, limit: int
 ) -> list[Transaction]:
