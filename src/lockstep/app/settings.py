@@ -227,6 +227,12 @@ class ChainSettings(Section):
     """Nodes, the preferred one first; secret, because many carry a key."""
     ws_url: SecretStr | None = None
     """WebSocket of a node that announces new blocks (`eth_subscribe`); without it the nodes are polled."""
+    private_rpc_url: SecretStr | None = None
+    """Node that keeps what it is sent out of the public pool, for private transactions; they go nowhere else."""
+    private_by_default: bool = False
+    """Whether transactions that say nothing about it are private."""
+    private_fallback_blocks: int | None = Field(None, ge=1)
+    """Blocks after which an unmined private transaction goes to all nodes; without it, never."""
     read_quorum: int = Field(1, ge=1)
     """How many of the nodes must agree where money depends on it: states of escrows, blocks that count as final."""
     profile: Literal["ethereum", "polygon", "arbitrum", "optimism", "zksync", "legacy"] = "ethereum"
@@ -277,6 +283,9 @@ class ChainSettings(Section):
             name=self.name,
             rpc_urls=tuple(url.get_secret_value() for url in self.rpc_urls),
             ws_url=self.ws_url.get_secret_value() if self.ws_url is not None else None,
+            private_rpc_url=None if self.private_rpc_url is None else self.private_rpc_url.get_secret_value(),
+            private_by_default=self.private_by_default,
+            private_fallback_blocks=self.private_fallback_blocks,
             read_quorum=self.read_quorum,
             finality_blocks=finality_blocks,
             finality_tag=finality_tag,

@@ -134,6 +134,8 @@ class TransactionIntent:
     """0 on a chain without EIP-1559: it is sent with one gas price, under the ceiling of the fee; that of the tip says nothing."""
     speed: Speed = Speed.STANDARD
     """How soon it should be mined; decides what is offered inside the ceilings."""
+    is_private: bool | None = None
+    """Whether it is sent to the chain's private node only; None: as the chain's settings say."""
     idempotency_key: str
     priority: int = 0
     deadline_at: datetime | None = None

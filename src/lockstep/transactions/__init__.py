@@ -9,6 +9,7 @@ from lockstep.transactions.errors import (
     DoubleSignPrevented,
     IdempotencyKeyReused,
     NonceTaken,
+    NoPrivateNode,
     NotCancellable,
     TransactionNotFound,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "DoubleSignPrevented",
     "EngineSettings",
     "IdempotencyKeyReused",
+    "NoPrivateNode",
     "NonceTaken",
     "NotCancellable",
     "State",

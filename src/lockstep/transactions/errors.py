@@ -3,6 +3,7 @@
 LockstepError
 ├── Refuse
 │   ├── TransactionNotFound     404  none with this id in this app
+│   ├── NoPrivateNode           422  a private transaction on a chain without a private node
 │   ├── IdempotencyKeyReused    422  the key belongs to another transaction of this wallet
 │   ├── NotCancellable          409  it is mined or has ended
 │   └── NonceTaken              409  the nonce belongs to something else, or the chain has passed it
@@ -17,6 +18,12 @@ class TransactionNotFound(NotFound):
     """There is no such transaction."""
 
     code = "transaction_not_found"
+
+
+class NoPrivateNode(Unprocessable):
+    """This chain has no private node."""
+
+    code = "no_private_node"
 
 
 class IdempotencyKeyReused(Unprocessable):

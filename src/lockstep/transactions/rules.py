@@ -104,6 +104,18 @@ def after_refusal(earlier: int, looks: int, most_looks: int) -> AfterRefusal:
     return AfterRefusal.LOOK_AGAIN if looks < most_looks else AfterRefusal.END
 
 
+def goes_private(is_private: bool, first_sent_block: int | None, head: int, fallback_blocks: int | None) -> bool:
+    """Whether the bytes go to the private node only.
+
+    Args:
+        first_sent_block: head at which the first form was first sent; None before that.
+        fallback_blocks: blocks after which an unmined private transaction is sent to all nodes; None: never.
+    """
+    if not is_private or fallback_blocks is None or first_sent_block is None:
+        return is_private
+    return head - first_sent_block < fallback_blocks
+
+
 def free_nonces(chain_nonce: int, reserved: Collection[int]) -> Iterator[int]:
     """Nonces that the account may use, lowest first: not mined and not reserved. Gaps come first, so they close."""
     return (nonce for nonce in count(chain_nonce) if nonce not in reserved)

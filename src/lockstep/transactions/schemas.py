@@ -32,6 +32,7 @@ class TransactionOut(_Schema):
     selector: str | None = Field(description="First four bytes of the calldata.")
     type: TransactionType = Field(description="0: one gas price, in both fee fields. 2: a fee cap and a tip cap.")
     speed: Annotated[Speed, Field(strict=False)]
+    is_private: bool = Field(description="Sent to the chain's private node only.")
     state: Annotated[State, Field(strict=False)]
     version: int
     reason: str | None = Field(description="Why it waits, or ended where it did.")

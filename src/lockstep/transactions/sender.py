@@ -26,7 +26,7 @@ from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Conflict
 from lockstep.kit.ids import new_id
-from lockstep.transactions.errors import DoubleSignPrevented, IdempotencyKeyReused, NonceTaken
+from lockstep.transactions.errors import DoubleSignPrevented, IdempotencyKeyReused, NonceTaken, NoPrivateNode
 from lockstep.transactions.rules import bound_fees, cost, kept_for_data, with_headroom
 from lockstep.transactions.store import nonces, rows
 from lockstep.transactions.types import State, Transaction
@@ -62,6 +62,7 @@ class TransactionSender:
         Raises:
             IdempotencyKeyReused: the key belongs to another transaction of this wallet.
             UnknownChain: the chain is not configured.
+            NoPrivateNode: it is to be private, and the chain has no private node.
         """
         queued = await self.queue(uow, decision.id, intent)
         return QueuedTransaction(
@@ -82,7 +83,10 @@ class TransactionSender:
         Args:
             cancels_late: whether it is cancelled when it is signed but not mined at its deadline.
         """
-        self._chains.get(intent.chain)
+        config = self._chains.get(intent.chain).config
+        is_private = config.private_by_default if intent.is_private is None else intent.is_private
+        if is_private and config.private_rpc_url is None:
+            raise NoPrivateNode(f"{config.name} has no private node; a transaction that must be private is not taken")
         now = self._clock.now()
         transaction = Transaction(
             id=new_id(),
@@ -96,6 +100,7 @@ class TransactionSender:
             data=intent.data,
             type=intent.type,
             speed=intent.speed,
+            is_private=is_private,
             gas_limit_ceiling=intent.gas_limit,
             max_fee_ceiling=intent.max_fee_per_gas,
             max_priority_fee_ceiling=intent.max_priority_fee_per_gas,

@@ -41,6 +41,7 @@ class TransactionsService:
         max_fee_per_gas: int | None = None,
         max_priority_fee_per_gas: int | None = None,
         speed: Speed = Speed.STANDARD,
+        is_private: bool | None = None,
         priority: int = 0,
         deadline_at: datetime | None = None,
         cancels_late: bool = True,
@@ -53,9 +54,10 @@ class TransactionsService:
             value: wei. Ceilings in gas and wei per gas; None: an estimate, the chain's ceiling.
             deadline_at: after this it is not signed any more, and cancelled if it is signed and not mined.
             cancels_late: False where to stop half-way is worse than to be late: what is signed goes on after its deadline.
+            is_private: sent to the chain's private node only; None: as the chain's settings say.
             wakes: (kind, id) of a durable process that is woken when it is mined and when it ends.
         Raises:
-            UnknownChain. PolicyDenied: with the reason. NotFound: no such wallet. IdempotencyKeyReused: the key stands for another one.
+            UnknownChain. NoPrivateNode. PolicyDenied: with the reason. NotFound: no such wallet. IdempotencyKeyReused: the key stands for another one.
         """
         app_id = principal.tenant
         wallet = await self._authority.find_wallet(uow, app_id, wallet_id)
@@ -72,6 +74,7 @@ class TransactionsService:
             max_priority_fee_per_gas=max_priority_fee_per_gas,
             type=self._sender.transaction_type(chain),
             speed=speed,
+            is_private=is_private,
             idempotency_key=idempotency_key,
             priority=priority,
             deadline_at=deadline_at,

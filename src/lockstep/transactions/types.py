@@ -90,6 +90,8 @@ class Transaction:
     data: bytes = field(repr=False)
     type: TransactionType
     speed: Speed
+    is_private: bool
+    """Sent to the private node of its chain only."""
     gas_limit_ceiling: int | None
     max_fee_ceiling: int | None
     max_priority_fee_ceiling: int | None

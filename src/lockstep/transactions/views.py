@@ -23,6 +23,7 @@ def public(transaction: Transaction) -> dict[str, object]:
         "selector": "0x" + t.data[:4].hex() if len(t.data) >= 4 else None,
         "type": t.type,
         "speed": t.speed.value,
+        "is_private": t.is_private,
         "state": t.state.value,
         "version": t.version,
         "reason": t.reason,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lockstep.chains.evm.config import ChainConfig
-from lockstep.chains.evm.errors import CallReverted, NodeError
+from lockstep.chains.evm.errors import CallReverted, NodeError, NodeUnavailable
 from lockstep.chains.evm.fees import SPEED_PERCENTILES, FeeMarket, market_of_gas_price, market_of_history
 from lockstep.chains.evm.heads import HeadTracker
 from lockstep.chains.evm.logs import LogReader
@@ -41,6 +42,9 @@ class EvmClient:
     def __init__(self, config: ChainConfig) -> None:
         self.config = config
         self.chain = config.chain
+        self._private: NodePool | None = None
+        if config.private_rpc_url is not None:  # made first: the gauge of usable nodes is that of the public ones
+            self._private = NodePool(replace(config, rpc_urls=(config.private_rpc_url,), read_quorum=1))
         self._nodes = NodePool(config)
         self._views = ViewReader()
         self.logs = LogReader(config, self._nodes)
@@ -52,6 +56,8 @@ class EvmClient:
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
         await self._nodes.close()
+        if self._private is not None:
+            await self._private.close()
 
     # --- raw ----------------------------------------------------------------------------------------------------------
 
@@ -258,17 +264,22 @@ class EvmClient:
         """Hand a raw transaction to a node. Sending the same bytes again is harmless."""
         return (await self.send_many([raw]))[0]
 
-    async def send_many(self, raws: Sequence[bytes]) -> list[SendResult]:
+    async def send_many(self, raws: Sequence[bytes], *, private: bool = False) -> list[SendResult]:
         """Hand raw transactions over in this order, to every node. Never raises for a single refused one.
 
+        Args:
+            private: to the private node of the chain and to no other.
         Returns:
             For each the most hopeful of the nodes' answers: one pool that has it is enough.
         Raises:
-            NodeUnavailable: no node answered: the outcome of all of them is unknown.
+            NodeUnavailable: no node answered, or there is no private one: the outcome of all of them is unknown.
         """
+        nodes = self._private if private else self._nodes
+        if nodes is None:
+            raise NodeUnavailable(f"{self.config.name} has no private node", chain=self.chain)
         results: list[SendResult] = []
         for part in self._parts([("eth_sendRawTransaction", [to_hex(raw)]) for raw in raws]):
-            by_node, silent = await self._nodes.ask_all(part)
+            by_node, silent = await nodes.ask_all(part)
             # A node that did not answer may have the bytes nevertheless.
             unheard = [SendResult(SendOutcome.UNKNOWN)] * min(silent, 1)
             results.extend(best_send([*map(_send_result, answers), *unheard]) for answers in zip(*by_node, strict=True))

@@ -25,6 +25,12 @@ class ChainConfig:
     name: str
     rpc_urls: Sequence[str] = field(repr=False)
     """Nodes, the preferred one first. May carry keys, so they never show."""
+    private_rpc_url: str | None = field(default=None, repr=False)
+    """A node that keeps what it is sent out of the public pool; may carry a key."""
+    private_by_default: bool = False
+    """Whether transactions that say nothing about it are sent to the private node only."""
+    private_fallback_blocks: int | None = None
+    """Blocks after which an unmined private transaction is sent to all nodes; None: never."""
     finality_blocks: int
     """A block is final when it lies at least this deep below the head …"""
     finality_tag: FinalityTag | None = None
@@ -72,6 +78,8 @@ class ChainConfig:
             raise ValueError(f"{self.chain} has no node")
         if not 1 <= self.read_quorum <= len(self.rpc_urls):
             raise ValueError(f"{self.chain}: a read quorum of {self.read_quorum} needs as many nodes")
+        if self.private_by_default and self.private_rpc_url is None:
+            raise ValueError(f"{self.chain}: private_by_default needs a private_rpc_url")
         if self.finality_blocks < 0:
             raise ValueError(f"{self.chain}: finality_blocks is negative")
         if self.max_fee_per_gas < self.min_priority_fee_per_gas:

@@ -193,6 +193,7 @@ def send_transaction(
     gas_limit: int | None = None,
     max_fee_per_gas: int | None = None,
     speed: str = "standard",
+    private: bool | None = None,
     preview_digest: str | None = None,
     idempotency_key: str | None = None,
 ) -> Request[str]:
@@ -200,6 +201,7 @@ def send_transaction(
 
     Args:
         speed: how soon it should be mined: "slow", "standard" or "fast".
+        private: whether it goes to the chain's private node only; None: as the chain is set up.
     """
     transaction = given(to=to, value=str(value), data="0x" + data.hex())
     for name, ceiling in (("gas_limit", gas_limit), ("max_fee_per_gas", max_fee_per_gas)):
@@ -208,7 +210,7 @@ def send_transaction(
     asked = rpc(
         wallet_id,
         "eth_sendTransaction",
-        {"transaction": transaction, "speed": speed},
+        given(transaction=transaction, speed=speed, private=private),
         chain=chain,
         preview_digest=preview_digest,
         idempotency_key=idempotency_key,

@@ -31,6 +31,7 @@ class Transaction(Model):
     selector: str | None
     type: int
     speed: str
+    is_private: bool
     state: str
     version: int
     reason: str | None

@@ -195,6 +195,7 @@ def intent_of(
         max_priority_fee_per_gas=draft.max_priority_fee_per_gas,
         type=draft.type,
         speed=request.speed,
+        is_private=request.is_private,
         idempotency_key=key,
         correlation_id=correlation_id,
     )

@@ -89,9 +89,12 @@ def _transaction(
     reader: _Reader, method: Method, params: object, chain_id: int | None, preview_digest: str | None
 ) -> SendTransaction | SignTransaction:
     pure = method == Method.SIGN_TRANSACTION
-    given = reader.members(params, "params", required={"transaction"}, optional=set() if pure else {"speed"})
+    given = reader.members(params, "params", required={"transaction"}, optional=set() if pure else {"speed", "private"})
     raw = given.get("transaction", {})
     speed = reader.speed(given["speed"], "params.speed") if "speed" in given else Speed.STANDARD
+    is_private = given.get("private")
+    if "private" in given and not isinstance(is_private, bool):
+        reader.add("params.private", "expected true or false")
     at = "params.transaction"
     legacy = isinstance(raw, Mapping) and "gas_price" in raw
     fees = {"gas_price"} if legacy else set(_FEES)
@@ -145,7 +148,12 @@ def _transaction(
             max_priority_fee_per_gas=tip,
         )
         return SendTransaction(
-            chain=chain, draft=draft, speed=speed, from_address=sender, preview_digest=preview_digest
+            chain=chain,
+            draft=draft,
+            speed=speed,
+            is_private=is_private,
+            from_address=sender,
+            preview_digest=preview_digest,
         )
     transaction = UnsignedTransaction(
         type=0 if legacy else 2,

@@ -65,6 +65,7 @@ class SendTransaction:
     """CAIP-2."""
     draft: TransactionDraft
     speed: Speed = Speed.STANDARD
+    is_private: bool | None = None
     from_address: Address | None = None
     preview_digest: str | None = None
 

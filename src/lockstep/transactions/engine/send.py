@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from lockstep.chains.evm import SendOutcome, SendResult
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
+from lockstep.transactions.engine.broadcast import broadcast
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
 from lockstep.transactions.engine.replace import cancel, next_form
 from lockstep.transactions.engine.rules import wants_cancellation
@@ -49,7 +50,8 @@ async def send(lane: Lane) -> int:
         newest = [attempts[t.id][-1] for t in due]
         head = (await lane.client.heads.newest()).ref
         crash.point(STEP, "before_effect")
-        results = await lane.client.send_many([_raw(attempt) for attempt in newest]) if newest else []
+        batch = [(t, attempts[t.id]) for t in due]
+        results = await broadcast(lane, batch, [_raw(attempt) for attempt in newest], head)
         crash.point(STEP, "after_effect")
         now = lane.clock.now()
         await attempt_rows.record_sends(uow, list(zip(newest, results, strict=True)), head.number, now)

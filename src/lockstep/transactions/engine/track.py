@@ -15,6 +15,7 @@ import structlog
 from lockstep.chains.evm import Address, BlockRef, CallReverted, Fees, Hash32, NodeError, NodeUnavailable, Receipt
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
+from lockstep.transactions.engine.broadcast import broadcast
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
 from lockstep.transactions.engine.replace import STEP as REPLACE_STEP
 from lockstep.transactions.engine.replace import cancel, next_form
@@ -221,7 +222,8 @@ async def _look_at_overdue(
                 look.waits[t.id] = (t, wait(t, reason, now, _later(lane)))
         resend.append((t, newest))
     if resend:
-        results = await lane.client.send_many([newest.raw or b"" for _, newest in resend])
+        batch = [(t, attempts[t.id]) for t, _ in resend]
+        results = await broadcast(lane, batch, [newest.raw or b"" for _, newest in resend], head)
         sent = [(newest, result) for (_, newest), result in zip(resend, results, strict=True)]
         await attempt_rows.record_sends(uow, sent, head.number, now)
         for t, _ in resend:

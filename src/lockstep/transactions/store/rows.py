@@ -22,9 +22,9 @@ async def insert(uow: UnitOfWork, transaction: Transaction) -> bool:
     t = transaction
     count = await uow.execute(
         "insert into transactions (id, app_id, wallet_id, decision_id, chain, from_address, to_address, value, data, type,"
-        " speed, gas_limit_ceiling, max_fee_ceiling, max_priority_fee_ceiling, idempotency_key, priority, deadline_at,"
-        " cancels_late, correlation_id, wakes_kind, wakes_id, state, version, due_at, created_at, updated_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " speed, is_private, gas_limit_ceiling, max_fee_ceiling, max_priority_fee_ceiling, idempotency_key, priority,"
+        " deadline_at, cancels_late, correlation_id, wakes_kind, wakes_id, state, version, due_at, created_at, updated_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " on conflict (app_id, wallet_id, idempotency_key) do nothing",
         (
             t.id,
@@ -38,6 +38,7 @@ async def insert(uow: UnitOfWork, transaction: Transaction) -> bool:
             t.data,
             t.type,
             t.speed,
+            t.is_private,
             t.gas_limit_ceiling,
             t.max_fee_ceiling,
             t.max_priority_fee_ceiling,
@@ -339,6 +340,7 @@ def _transaction(row: Row) -> Transaction:
         data=bytes(row["data"]),
         type=row["type"],
         speed=Speed(row["speed"]),
+        is_private=row["is_private"],
         gas_limit_ceiling=row["gas_limit_ceiling"],
         max_fee_ceiling=_integer(row["max_fee_ceiling"]),
         max_priority_fee_ceiling=_integer(row["max_priority_fee_ceiling"]),

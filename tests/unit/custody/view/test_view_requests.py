@@ -86,6 +86,20 @@ def test_parse_rpc__speed__is_for_sending_only() -> None:
     assert paths(with_speed(sign(to=SHOP), "fast")) == ["params.speed"]
 
 
+def test_parse_rpc__private__is_for_sending_only_and_open_when_left_out() -> None:
+    def with_private(request: dict, private: object) -> dict:
+        return {**request, "params": {**request["params"], "private": private}}
+
+    for said in (True, False):
+        request = parse_rpc(with_private(send(to=SHOP), said))
+        assert isinstance(request, SendTransaction)
+        assert request.is_private is said
+    assert parse_rpc(send(to=SHOP)).is_private is None  # type: ignore[union-attr]  # a transaction to send
+    for wrong in ("true", None, 1):
+        assert paths(with_private(send(to=SHOP), wrong)) == ["params.private"]
+    assert paths(with_private(sign(to=SHOP), True)) == ["params.private"]
+
+
 def test_parse_rpc__quantities__hex_decimal_and_json_integers_mean_the_same() -> None:
     values = [parse_rpc(send(to=SHOP, value=one)) for one in ("0xff", "255", 255)]
 
