@@ -219,6 +219,57 @@ def router(
             **views.describe_policy(await service.update_policy(principal, policy_id, body.model_dump()))
         )
 
+    @router.get(
+        "/policies/{policy_id}/revisions",
+        operation_id="list_policy_revisions",
+        responses=problems(*TENANT_ERRORS, errors.PolicyNotFound, BadCursor),
+    )
+    async def list_policy_revisions(
+        policy_id: IdPath, principal: Annotated[Principal, caller], cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> schemas.PolicyRevisionsOut:
+        """Every document that a policy had, the newest first."""
+        page = await service.list_policy_revisions(principal, policy_id, cursor=cursor, limit=limit)
+        return schemas.PolicyRevisionsOut(
+            items=[schemas.PolicyRevisionOut(**views.describe_revision(one)) for one in page.items],
+            next_cursor=page.next_cursor,
+        )
+
+    @router.get(
+        "/policies/{policy_id}/diff",
+        operation_id="diff_policy",
+        responses=problems(*TENANT_ERRORS, errors.PolicyNotFound),
+    )
+    async def diff_policy(
+        policy_id: IdPath,
+        principal: Annotated[Principal, caller],
+        before: Annotated[int, Query(ge=1, lt=2**31)],
+        after: Annotated[int, Query(ge=1, lt=2**31)],
+    ) -> schemas.PolicyDiffOut:
+        """What became of the rules between two revisions."""
+        diff = await service.diff_policy(principal, policy_id, before, after)
+        return schemas.PolicyDiffOut(**views.describe_diff(before, after, diff))
+
+    @router.post(
+        "/policies/{policy_id}/evaluate",
+        operation_id="evaluate_policy",
+        responses=problems(
+            *TENANT_ERRORS, *_REQUEST, errors.PolicyNotFound, errors.WalletNotFound, PolicyInvalid, UnknownChain
+        ),
+    )
+    async def evaluate_policy(
+        policy_id: IdPath, body: schemas.EvaluateIn, principal: Annotated[Principal, caller]
+    ) -> schemas.EvaluationOut:
+        """Try a request against a policy, or against a document that is to replace it: the verdict, and each rule with what
+        it wants and what the request has. Signs, stores and sends nothing."""
+        evaluation = await service.evaluate_policy(
+            principal,
+            policy_id,
+            body.wallet_id,
+            body.request.model_dump(),
+            None if body.document is None else body.document.model_dump(),
+        )
+        return schemas.EvaluationOut(**views.describe_evaluation(evaluation))
+
     @router.post(
         "/wallets/{wallet_id}/session-signers",
         status_code=201,

@@ -13,11 +13,12 @@ from lockstep.custody.errors import (
     OwnerRequired,
     PolicyNotFound,
 )
-from lockstep.custody.policy import parse_policy
-from lockstep.custody.types import Policy, Principal
+from lockstep.custody.policy import CompiledPolicy, compile_policy, load_policy, parse_policy
+from lockstep.custody.policy.revisions import PolicyDiff, diff_rules
+from lockstep.custody.types import Policy, PolicyRevision, Principal
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import new_id
-from lockstep.kit.paging import Page, page_of
+from lockstep.kit.paging import Page, decode_cursor, page_of
 from lockstep.kit.telemetry import current_correlation_id
 
 
@@ -90,6 +91,43 @@ class PolicyService(Base):
             await store.update_policy(uow, policy, dict(parsed.document), principal.label)
             self._audit.append(uow, _policy_event(principal, policy, "policy.changed"))
         return policy
+
+    async def list_policy_revisions(
+        self, principal: Principal, policy_id: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[PolicyRevision]:
+        """Every document that a policy had, the newest first.
+
+        Raises:
+            PolicyNotFound: there is none for this caller.
+        """
+        before = int(decode_cursor(cursor, int)[0]) if cursor else None
+        async with self._database.tenant(principal.tenant) as uow:
+            await self._visible_policy(uow, principal, policy_id)
+            rows = await store.list_revisions(uow, principal.tenant, policy_id, before=before, limit=limit + 1)
+        return page_of(rows, limit, lambda row: (row.revision,))
+
+    async def diff_policy(self, principal: Principal, policy_id: str, before: int, after: int) -> PolicyDiff:
+        """What became of the rules between two revisions.
+
+        Raises:
+            PolicyNotFound: there is none for this caller, or no such revision.
+        """
+        async with self._database.tenant(principal.tenant) as uow:
+            await self._visible_policy(uow, principal, policy_id)
+            found = [await store.find_revision(uow, principal.tenant, policy_id, one) for one in (before, after)]
+        for number, revision in zip((before, after), found, strict=True):
+            if revision is None:
+                raise PolicyNotFound(f"the policy has no revision {number}")
+        old, new = (revision.rules for revision in found if revision is not None)
+        return diff_rules(old, new)
+
+    async def _compiled_policy(self, principal: Principal, policy_id: str, document: object | None) -> CompiledPolicy:
+        """A policy that the caller may see, with its document in force or with one that is only proposed (revision 0)."""
+        policy = await self.get_policy(principal, policy_id)
+        if document is not None:
+            return compile_policy(parse_policy(document), policy.id, 0)
+        in_force = {"version": "1.0", "name": policy.name, "chain_type": policy.chain_type, "rules": policy.rules}
+        return load_policy(in_force, policy.id, policy.revision)
 
     async def _visible_policy(self, uow: UnitOfWork, principal: Principal, policy_id: str) -> Policy:
         require_app_or_user(principal)

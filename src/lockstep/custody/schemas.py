@@ -108,6 +108,102 @@ class PoliciesOut(Strict):
     next_cursor: str | None
 
 
+class PolicyRevisionOut(Strict):
+    """One document that a policy had, or has."""
+
+    revision: int
+    name: str
+    rules: list[dict[str, Any]]
+    created_by: str
+    created_at: str
+
+
+class PolicyRevisionsOut(Strict):
+    """A page of revisions, the newest first."""
+
+    items: list[PolicyRevisionOut]
+    next_cursor: str | None
+
+
+class ChangedRuleOut(Strict):
+    """A rule that is in both revisions, and not the same."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class PolicyDiffOut(Strict):
+    """What became of the rules between two revisions; a rule is known by its id."""
+
+    before: int
+    after: int
+    added: list[dict[str, Any]]
+    removed: list[dict[str, Any]]
+    changed: list[ChangedRuleOut]
+
+
+class RpcIn(BaseModel):
+    """A request to sign or to send. Its members are checked by the method's own rules, all faults together."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "required": ["method", "params"],
+            "properties": {
+                "method": {
+                    "type": "string",
+                    "enum": ["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"],
+                },
+                "caip2": {"type": "string", "examples": ["eip155:31337"]},
+                "chain_type": {"type": "string", "const": "ethereum"},
+                "params": {"type": "object"},
+                "preview_digest": {"type": "string", "pattern": "^0x[0-9a-f]{64}$"},
+            },
+        },
+    )
+
+
+class EvaluateIn(Strict):
+    """A request to be tried against a policy."""
+
+    wallet_id: Id
+    request: RpcIn
+    document: PolicyIn | None = Field(None, description="Tried in place of the document in force.")
+
+
+class ConditionTraceOut(Strict):
+    """One condition against the request; seen is null where the request has no such field, or none that can be decoded."""
+
+    field_source: str
+    field: str
+    operator: str
+    wanted: list[str]
+    seen: str | None
+    holds: Literal["yes", "no", "unknown"]
+
+
+class RuleTraceOut(Strict):
+    """One rule against the request. What is unknown counts as holding for DENY and as not holding for ALLOW."""
+
+    rule_id: str
+    name: str
+    action: Literal["ALLOW", "DENY"]
+    holds: Literal["yes", "no", "unknown"]
+    conditions: list[ConditionTraceOut]
+
+
+class EvaluationOut(Strict):
+    """What a policy alone says about a request. The wallet may have other policies, and all of them must allow."""
+
+    allowed: bool
+    reason_code: str
+    reason: str
+    rule_id: str | None
+    revision: int | None = Field(description="Revision that was asked; null: the proposed document.")
+    unmet: ConditionTraceOut | None = Field(description="What keeps the closest ALLOW rule from matching.")
+    rules: list[RuleTraceOut] = Field(description="Rules for the method, in the order in which they are asked.")
+
+
 class SessionSignerIn(Strict):
     """What a session signer is to be allowed, inside the wallet's own policies."""
 
@@ -147,27 +243,6 @@ class SessionSignersOut(Strict):
 
     items: list[SessionSignerOut]
     next_cursor: str | None
-
-
-class RpcIn(BaseModel):
-    """A request to sign or to send. Its members are checked by the method's own rules, all faults together."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "required": ["method", "params"],
-            "properties": {
-                "method": {
-                    "type": "string",
-                    "enum": ["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"],
-                },
-                "caip2": {"type": "string", "examples": ["eip155:31337"]},
-                "chain_type": {"type": "string", "const": "ethereum"},
-                "params": {"type": "object"},
-                "preview_digest": {"type": "string", "pattern": "^0x[0-9a-f]{64}$"},
-            },
-        },
-    )
 
 
 class RpcOut(Strict):

@@ -25,6 +25,7 @@ from lockstep.custody.policies import PolicyService
 from lockstep.custody.ports import NonceLedger, Sender
 from lockstep.custody.sessions import SessionService
 from lockstep.custody.signing import store as signing_store
+from lockstep.custody.signing.evaluation import Evaluation, Evaluator
 from lockstep.custody.signing.execute import SignatureExecutor
 from lockstep.custody.signing.pipeline import SigningPipeline
 from lockstep.custody.signing.policies import PolicyShelf
@@ -85,7 +86,7 @@ class CustodyService(WalletService, PolicyService, SessionService):
             executor=self._signatures,
             clock=clock,
         )
-        self._connected: tuple[Previewer, SigningPipeline] | None = None
+        self._connected: tuple[Previewer, SigningPipeline, Evaluator] | None = None
 
     def connect(self, sender: Sender, ledger: NonceLedger) -> None:
         """Connect the engine that sends; called once, before the first request."""
@@ -101,7 +102,7 @@ class CustodyService(WalletService, PolicyService, SessionService):
             ledger=ledger,
             clock=self._clock,
         )
-        self._connected = previewer, pipeline
+        self._connected = previewer, pipeline, Evaluator(self._database, sender, self._clock)
 
     async def preview(self, principal: Principal, wallet_id: str, request: RpcRequest | dict[str, Any]) -> Preview:
         """Show what a request would do, what the policies say and what it would cost; signs and sends nothing.
@@ -116,6 +117,26 @@ class CustodyService(WalletService, PolicyService, SessionService):
             Retry: the chain cannot be asked at the moment.
         """
         return await self._engine()[0].preview(principal, WalletId(wallet_id), _parsed(request))
+
+    async def evaluate_policy(
+        self,
+        principal: Principal,
+        policy_id: str,
+        wallet_id: str,
+        request: RpcRequest | dict[str, Any],
+        document: object | None = None,
+    ) -> Evaluation:
+        """What one policy says about a request, and why, rule by rule; signs, stores and sends nothing.
+
+        Args:
+            document: proposed in place of the one in force.
+
+        Raises:
+            PolicyNotFound, WalletNotFound: there is none for this caller. PolicyInvalid: the proposed document.
+            RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, MalformedTypedData: the request does not hold.
+        """
+        policy = await self._compiled_policy(principal, policy_id, document)
+        return await self._engine()[2].evaluate(principal, WalletId(wallet_id), _parsed(request), policy)
 
     async def rpc(
         self, principal: Principal, wallet_id: str, request: RpcRequest | dict[str, Any], claim: Claim
@@ -219,7 +240,7 @@ class CustodyService(WalletService, PolicyService, SessionService):
                 log.warning("custody_purge_failed", reason=type(error).__name__)
             await pause(stop, every_seconds)
 
-    def _engine(self) -> tuple[Previewer, SigningPipeline]:
+    def _engine(self) -> tuple[Previewer, SigningPipeline, Evaluator]:
         if self._connected is None:
             raise RuntimeError("the composition root must connect the transaction engine before the first request")
         return self._connected

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from lockstep.custody.types import Policy, SessionSigner, Wallet
+from lockstep.custody.types import Policy, PolicyRevision, SessionSigner, Wallet
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
 from lockstep.kit.money import from_numeric
@@ -161,6 +161,27 @@ async def list_policies(
     return [_policy(row) for row in rows]
 
 
+async def list_revisions(
+    uow: UnitOfWork, app_id: AppId, policy_id: str, *, before: int | None, limit: int
+) -> list[PolicyRevision]:
+    """Revisions of a policy, the newest first."""
+    rows = await uow.fetch(
+        "select policy_id, revision, document, created_by, created_at from policy_revisions"
+        " where app_id = %s and policy_id = %s and (%s::integer is null or revision < %s) order by revision desc limit %s",
+        (app_id, policy_id, before, before, limit),
+    )
+    return [_revision(row) for row in rows]
+
+
+async def find_revision(uow: UnitOfWork, app_id: AppId, policy_id: str, revision: int) -> PolicyRevision | None:
+    row = await uow.find(
+        "select policy_id, revision, document, created_by, created_at from policy_revisions"
+        " where app_id = %s and policy_id = %s and revision = %s",
+        (app_id, policy_id, revision),
+    )
+    return _revision(row) if row else None
+
+
 async def known_policies(uow: UnitOfWork, app_id: AppId, policy_ids: Sequence[str]) -> dict[str, str | None]:
     """Owners by id of those of these policies that the app has."""
     rows = await uow.fetch(
@@ -243,6 +264,17 @@ def _wallet(row: Row) -> Wallet:
         display_name=row["display_name"],
         status=row["status"],
         version=row["version"],
+        created_at=row["created_at"],
+    )
+
+
+def _revision(row: Row) -> PolicyRevision:
+    return PolicyRevision(
+        policy_id=row["policy_id"],
+        revision=row["revision"],
+        name=row["document"]["name"],
+        rules=row["document"]["rules"],
+        created_by=row["created_by"],
         created_at=row["created_at"],
     )
 

@@ -92,6 +92,19 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRevision:
+    """One document that a policy had, or has."""
+
+    policy_id: str
+    revision: int
+    name: str
+    rules: list[dict[str, object]]
+    created_by: str
+    """Label of the caller that wrote it."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSigner:
     """A permission to sign for a wallet, for a time and within limits."""
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.chains.evm import to_checksum
+from lockstep.custody.policy.revisions import PolicyDiff
+from lockstep.custody.policy.trace import ConditionTrace
+from lockstep.custody.signing.evaluation import Evaluation
 from lockstep.custody.signing.preview import Preview
-from lockstep.custody.types import Policy, SessionSigner, Wallet
+from lockstep.custody.types import Policy, PolicyRevision, SessionSigner, Wallet
 from lockstep.kit.clock import rfc3339
 
 
@@ -38,6 +41,62 @@ def describe_policy(policy: Policy) -> dict[str, Any]:
         "rules": policy.rules,
         "created_at": rfc3339(policy.created_at),
         "updated_at": rfc3339(policy.updated_at),
+    }
+
+
+def describe_revision(revision: PolicyRevision) -> dict[str, Any]:
+    """One document that a policy had, or has."""
+    return {
+        "revision": revision.revision,
+        "name": revision.name,
+        "rules": revision.rules,
+        "created_by": revision.created_by,
+        "created_at": rfc3339(revision.created_at),
+    }
+
+
+def describe_diff(before: int, after: int, diff: PolicyDiff) -> dict[str, Any]:
+    """What became of the rules between two revisions."""
+    return {
+        "before": before,
+        "after": after,
+        "added": list(diff.added),
+        "removed": list(diff.removed),
+        "changed": [{"before": old, "after": new} for old, new in diff.changed],
+    }
+
+
+def describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """What a policy says about a request, and why."""
+    verdict = evaluation.verdict
+    return {
+        "allowed": verdict.allowed,
+        "reason_code": str(verdict.reason_code),
+        "reason": verdict.reason,
+        "rule_id": verdict.rule_id,
+        "revision": verdict.policy_revision or None,
+        "unmet": None if evaluation.unmet is None else _condition(evaluation.unmet),
+        "rules": [
+            {
+                "rule_id": rule.rule_id,
+                "name": rule.name,
+                "action": str(rule.action),
+                "holds": str(rule.holds),
+                "conditions": [_condition(condition) for condition in rule.conditions],
+            }
+            for rule in evaluation.rules
+        ],
+    }
+
+
+def _condition(condition: ConditionTrace) -> dict[str, Any]:
+    return {
+        "field_source": condition.field_source,
+        "field": condition.field,
+        "operator": condition.operator,
+        "wanted": list(condition.wanted),
+        "seen": condition.seen,
+        "holds": str(condition.holds),
     }
 
 

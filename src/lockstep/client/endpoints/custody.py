@@ -8,8 +8,11 @@ from typing import Any
 
 from lockstep.client.models import (
     AuditEntry,
+    Evaluation,
     NewSessionSigner,
     Policy,
+    PolicyDiff,
+    PolicyRevision,
     Preview,
     RpcAnswer,
     SessionSigner,
@@ -79,6 +82,34 @@ def list_policies(*, cursor: str | None = None, limit: int | None = None) -> Req
 def update_policy(policy_id: str, document: Mapping[str, Any]) -> Request[Policy]:
     """Put a whole new document in force as the next revision."""
     return send("PATCH", f"/v1/policies/{segment(policy_id)}", of(Policy), dict(document))
+
+
+def list_policy_revisions(
+    policy_id: str, *, cursor: str | None = None, limit: int | None = None
+) -> Request[Page[PolicyRevision]]:
+    """Every document that a policy had, the newest first."""
+    return listing(f"/v1/policies/{segment(policy_id)}/revisions", PolicyRevision, cursor=cursor, limit=limit)
+
+
+def diff_policy(policy_id: str, before: int, after: int) -> Request[PolicyDiff]:
+    """What became of the rules between two revisions."""
+    return get(f"/v1/policies/{segment(policy_id)}/diff", of(PolicyDiff), before=before, after=after)
+
+
+def evaluate_policy(
+    policy_id: str,
+    wallet_id: str,
+    request: Mapping[str, Any],
+    *,
+    document: Mapping[str, Any] | None = None,
+) -> Request[Evaluation]:
+    """Try a request of `rpc` against a policy; signs, stores and sends nothing.
+
+    Args:
+        document: tried in place of the document in force.
+    """
+    body = {"wallet_id": wallet_id, "request": dict(request), **given(document=document)}
+    return send("POST", f"/v1/policies/{segment(policy_id)}/evaluate", of(Evaluation), body, is_repeatable=True)
 
 
 def create_session_signer(

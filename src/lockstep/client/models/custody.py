@@ -42,6 +42,75 @@ class Policy(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PolicyRevision(Model):
+    """One document that a policy had, or has."""
+
+    revision: int
+    name: str
+    rules: tuple[Mapping[str, Any], ...]
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedRule(Model):
+    """A rule that is in both revisions, and not the same."""
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyDiff(Model):
+    """What became of the rules between two revisions."""
+
+    before: int
+    after: int
+    added: tuple[Mapping[str, Any], ...]
+    removed: tuple[Mapping[str, Any], ...]
+    changed: tuple[ChangedRule, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionTrace(Model):
+    """One condition against a request; `seen` is None where the request has no such field."""
+
+    field_source: str
+    field: str
+    operator: str
+    wanted: tuple[str, ...]
+    seen: str | None
+    holds: str
+    """yes, no or unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleTrace(Model):
+    """One rule against a request."""
+
+    rule_id: str
+    name: str
+    action: str
+    holds: str
+    conditions: tuple[ConditionTrace, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Model):
+    """What a policy alone says about a request, and why."""
+
+    allowed: bool
+    reason_code: str
+    reason: str
+    rule_id: str | None
+    revision: int | None
+    """None: the proposed document was asked."""
+    unmet: ConditionTrace | None
+    """What keeps the closest ALLOW rule from matching."""
+    rules: tuple[RuleTrace, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionSigner(Model):
     """Somebody else who may sign for a wallet, for a time."""
 

@@ -41,7 +41,7 @@ def evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: Syst
             reason_code=ReasonCode.NO_POLICY,
             reason="No policy is attached, so nothing is allowed.",
         )
-    facts = Facts({**view.fields, **_system_fields(system)}, view)
+    facts = facts_of(view, system)
     first: CompiledRule | None = None
     for policy in policies:
         if policy.invalid is not None:
@@ -62,6 +62,11 @@ def evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: Syst
         matched=tuple(condition.name for condition in first.rule.conditions),
         policies=revisions,
     )
+
+
+def facts_of(view: RequestView, system: SystemFacts) -> Facts:
+    """Everything that conditions may look at."""
+    return Facts({**view.fields, **_system_fields(system)}, view)
 
 
 def _decide(policy: CompiledPolicy, facts: Facts, revisions: Revisions) -> CompiledRule | Verdict:

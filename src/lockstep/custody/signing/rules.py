@@ -83,13 +83,7 @@ def rule_on(
     verdict = evaluate(
         view,
         [policies[key] for key in policy_keys(authority)],
-        SystemFacts(
-            current_unix_timestamp=int((now - _EPOCH).total_seconds()),
-            wallet_id=authority.wallet_id,
-            app_id=authority.app_id,
-            user_id=principal.user_id,
-            session_id=principal.session_id,
-        ),
+        system_facts(principal, authority, now),
     )
     return Ruling(
         allowed=verdict.allowed,
@@ -107,6 +101,17 @@ def rule_on(
             rule_id=verdict.rule_id,
             policy_revision=verdict.policy_revision,
         ),
+    )
+
+
+def system_facts(principal: Principal, authority: Authority, now: datetime) -> SystemFacts:
+    """What policies may ask about the caller and the moment."""
+    return SystemFacts(
+        current_unix_timestamp=int((now - _EPOCH).total_seconds()),
+        wallet_id=authority.wallet_id,
+        app_id=authority.app_id,
+        user_id=principal.user_id,
+        session_id=principal.session_id,
     )
 
 

@@ -30,7 +30,9 @@ from policy_samples import (
 )
 from tests.support.counts import examples
 
-from lockstep.custody.policy import SystemFacts, compile_policy, parse_policy
+from lockstep.custody.policy import Action, ReasonCode, SystemFacts, compile_policy, evaluate, parse_policy
+from lockstep.custody.policy.trace import Holds, first_unmet, trace
+from lockstep.custody.view import parse_rpc, view_request
 
 ADDRESSES = (WALLET, TOKEN, SHOP, STRANGER)
 NUMBERS = (0, 1, 5, 24, 25, 26, 31337, 31338, 200_000, 10**18, 2**64, 2**255)
@@ -192,6 +194,30 @@ def test_evaluate__any_policies_and_request__agrees_with_the_naive_evaluator(
     event(expected)
     assert str(verdict.reason_code) == expected
     assert verdict.allowed == (expected == "allowed")
+
+
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(document=policies, body=requests(), session_id=sessions)
+def test_trace__any_policy_and_request__explains_the_verdict(
+    document: dict[str, Any], body: dict[str, Any], session_id: str | None
+) -> None:
+    system = SystemFacts(
+        current_unix_timestamp=NOW, wallet_id="wallet-1", app_id="app-1", user_id="user-1", session_id=session_id
+    )
+    policy, view = compile_policy(parse_policy(document), "policy-1", 1), view_request(parse_rpc(body), WALLET)
+    verdict, rules = evaluate(view, [policy], system), trace(policy, view, system)
+
+    fired = [one for one in rules if one.action is Action.DENY and one.holds is not Holds.NO]
+    allowing = [one for one in rules if one.action is Action.ALLOW and one.holds is Holds.YES]
+    assert verdict.allowed == (not fired and bool(allowing))
+    deciding = fired or allowing
+    assert verdict.rule_id == (deciding[0].rule_id if deciding else None)
+    unmet = first_unmet(rules)
+    if verdict.reason_code is ReasonCode.NO_MATCHING_RULE:
+        said = None if unmet is None else f"{unmet.field_source}.{unmet.field} {unmet.operator}"
+        assert said == verdict.unmet
+        assert unmet is None or unmet.holds is not Holds.YES
+    event(str(verdict.reason_code))
 
 
 @settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])

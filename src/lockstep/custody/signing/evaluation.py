@@ -1,0 +1,54 @@
+"""Dry runs: what one policy, or a document that is only proposed, says about a request. Signs, stores and sends nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lockstep.custody.policy import CompiledPolicy, Verdict, evaluate
+from lockstep.custody.policy.trace import ConditionTrace, RuleTrace, first_unmet, trace
+from lockstep.custody.ports import Sender
+from lockstep.custody.signing import store
+from lockstep.custody.signing.preview import with_type
+from lockstep.custody.signing.rules import check_visible, system_facts
+from lockstep.custody.types import Principal
+from lockstep.custody.view import RpcRequest, SendTransaction, view_request
+from lockstep.kit.clock import Clock
+from lockstep.kit.database import Database
+from lockstep.kit.ids import WalletId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a policy alone says; the wallet may have others, and the caller limits of its own."""
+
+    verdict: Verdict
+    rules: tuple[RuleTrace, ...]
+    """Those for the request's method, in the order in which they are asked."""
+    unmet: ConditionTrace | None
+    """What keeps the closest ALLOW rule from matching; None where one matches, or there is none."""
+
+
+class Evaluator:
+    """Makes dry runs."""
+
+    def __init__(self, database: Database, sender: Sender, clock: Clock) -> None:
+        self._database, self._sender, self._clock = database, sender, clock
+
+    async def evaluate(
+        self, principal: Principal, wallet_id: WalletId, request: RpcRequest, policy: CompiledPolicy
+    ) -> Evaluation:
+        """Ask one policy about a request of the caller's wallet, as of now.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+            WrongSender, MalformedTransaction, UnknownChain: the request does not hold for this wallet.
+        """
+        async with self._database.tenant(principal.tenant) as uow:
+            (found,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+        authority = check_visible(principal, found)
+        if isinstance(request, SendTransaction):
+            request = with_type(request, self._sender)
+        view = view_request(request, authority.address)  # type: ignore[arg-type]  # a stored address
+        system = system_facts(principal, authority, self._clock.now())
+        verdict, rules = evaluate(view, [policy], system), trace(policy, view, system)
+        return Evaluation(verdict=verdict, rules=rules, unmet=None if verdict.allowed else first_unmet(rules))
