@@ -49,7 +49,7 @@ from lockstep.kit.outbox import run_publisher
 from lockstep.kit.processes import Dispatcher, Processes, make_job_app, run_jobs
 from lockstep.settlement import NAME as ESCROWS
 from lockstep.settlement import ChainPairProfile, EscrowFollower, Profiles, SwapProcess, SwapReader, SwapService
-from lockstep.transactions import TransactionEngine, TransactionSender, TransactionsService
+from lockstep.transactions import EngineSettings, TransactionEngine, TransactionSender, TransactionsService
 
 Loop = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -153,7 +153,8 @@ class Container:
         self.sender = TransactionSender(self.chains, self.clock)
         self.custody.connect(self.sender, self.sender)
         self.transactions = TransactionsService(self.sender, self.custody, self.clock)
-        self.engine = TransactionEngine(self.database, self.chains, self.custody, self.clock)
+        engine = EngineSettings(**self.settings.transactions.model_dump())
+        self.engine = TransactionEngine(self.database, self.chains, self.custody, self.clock, engine)
 
     def _build_swaps(self) -> None:
         settings = self.settings

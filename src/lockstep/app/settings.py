@@ -373,6 +373,17 @@ class SwapSettings(Section):
     """Sponsorship cap: most public duties that the coordinator performs in a day. A maker that gave its secret is paid beyond it."""
 
 
+class TransactionSettings(Section):
+    """How the transaction engine of `work` treats what is stuck."""
+
+    replace_after_blocks: int = Field(8, ge=1)
+    """Blocks after which the first unmined transaction of an account gets a dearer form."""
+    claim_grace_seconds: float = Field(600.0, ge=0)
+    """How long a caller of `eth_signTransaction` may take to send before its nonce is used up by a self-send, if others wait."""
+    jam_blocks: int = Field(25, ge=1)
+    """An account whose first unmined transaction is older is counted and logged as jammed."""
+
+
 class PoolSettings(Section):
     """Database connections of one process."""
 
@@ -467,6 +478,7 @@ class Settings(CommonSettings):
     """Issuers of user tokens that apps may name without their keys; see below."""
     coordinator: CoordinatorSettings | None = None
     swaps: SwapSettings = SwapSettings()
+    transactions: TransactionSettings = TransactionSettings()
     acknowledge_unaudited_contracts: bool = False
     """Our contracts have had no outside audit; without this they are refused on chains with real money."""
 

@@ -17,6 +17,7 @@ from lockstep.transactions.sender import TransactionSender
 from lockstep.transactions.service import TransactionsService
 from lockstep.transactions.types import (
     ENGINE_STEPS,
+    REPAIR_STEPS,
     REPLACEMENT_STEPS,
     TERMINAL,
     EngineSettings,
@@ -30,6 +31,7 @@ from lockstep.transactions.views import public
 
 __all__ = [
     "ENGINE_STEPS",
+    "REPAIR_STEPS",
     "REPLACEMENT_STEPS",
     "TERMINAL",
     "DoubleSignPrevented",

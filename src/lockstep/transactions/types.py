@@ -74,6 +74,9 @@ REPLACEMENT_STEPS: tuple[str, ...] = ("transaction.replaced",)
 """The step that only a transaction passes which gets another form: it stays unmined for
 `EngineSettings.replace_after_blocks`, or is cancelled or sped up."""
 
+REPAIR_STEPS: tuple[str, ...] = ("transaction.filled",)
+"""The step that only an account passes in which a nonce is missing below others in flight."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
@@ -207,6 +210,13 @@ class EngineSettings:
     """Unmined bytes are handed to the node again after this time."""
     replace_after_blocks: int = 8
     """Blocks after which the first unmined transaction of an account gets a dearer form."""
+    gap_blocks: int = 1
+    """Usual times between blocks that a nonce which nobody has, below others in flight, waits for the account's next
+    transaction; then it is used up by a self-send."""
+    claim_grace_seconds: float = 600.0  # house: float-near-money, because these are seconds
+    """How long a caller that had a transaction signed (`eth_signTransaction`) may take to send it while others wait."""
+    jam_blocks: int = 25
+    """An account whose first unmined transaction is older is jammed: it is counted and logged."""
     estimate_attempts: int = 6
     """Refusals of a simulation in a row after which a transaction is dropped."""
     simulates: bool = True

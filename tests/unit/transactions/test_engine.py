@@ -17,7 +17,7 @@ from lockstep.chains.evm import ChainRegistry, Contract, Fees, NodeUnavailable, 
 from lockstep.custody import TransactionIntent
 from lockstep.kit import outbox
 from lockstep.kit.database import Database
-from lockstep.kit.errors import Forbidden, Retry, Stop
+from lockstep.kit.errors import Retry, Stop
 from lockstep.transactions import (
     DoubleSignPrevented,
     EngineSettings,
@@ -249,20 +249,6 @@ async def test_list__pages__newest_first(desk: Desk) -> None:
         rest = await service.list(uow, APP, cursor=page.next_cursor)
         assert [t.id for t in rest.items] == [first.id]
         assert len(await service.hashes(uow, APP, second.id)) == 1
-
-
-async def test_signing_refused__dropped__its_nonce_goes_to_the_next(desk: Desk) -> None:
-    desk.keys.refusals[2] = Forbidden("the session signer was revoked")
-    first, refused, last = [await desk.submit(value=value) for value in (1, 2, 3)]
-    dropped = await desk.run_until(refused.id, State.DROPPED)
-    assert "revoked" in (dropped.reason or "")
-    await desk.run_until(first.id, State.MINED)
-    async with asyncio.timeout(15):
-        while "closes the gap" not in ((await desk.get(last.id)).reason or ""):
-            await desk.engine.step()
-    filler = await desk.submit(value=4)
-    assert (await desk.run_until(filler.id, State.MINED)).nonce == 1
-    assert (await desk.run_until(last.id, State.MINED)).nonce == 2
 
 
 async def test_signer_down__waits_and_goes_on(desk: Desk) -> None:

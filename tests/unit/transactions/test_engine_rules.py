@@ -18,7 +18,9 @@ from lockstep.transactions.engine.rules import (
     check_cancellable,
     content_of,
     final_state,
+    is_jammed,
     live_form,
+    open_gaps,
     unsigned_end,
     wants_cancellation,
 )
@@ -127,3 +129,30 @@ def test_check_cancellable__open_or_cancelled__may_be_asked_for(state: State) ->
 
 def test_final_state__what_was_mined__decides() -> None:
     assert [final_state(each) for each in (True, False, None)] == [State.FINAL, State.REVERTED_FINAL, State.CANCELLED]
+
+
+@given(
+    st.integers(0, 20),
+    st.integers(0, 30),
+    st.dictionaries(st.integers(0, 30), st.none() | st.integers(0, 1_000).map(lambda s: NOW - timedelta(seconds=s))),
+    st.integers(0, 1_000),
+)
+def test_open_gaps__any_holders__what_nobody_sends_below_the_last_one(
+    next_nonce: int, highest: int, holders: dict[int, datetime | None], grace: int
+) -> None:
+    gaps = open_gaps(next_nonce, highest, holders, NOW, timedelta(seconds=grace))
+    assert gaps == sorted(set(gaps))
+    for nonce in range(next_nonce, highest):
+        claimed_at = holders.get(nonce)
+        is_ours = nonce in holders and claimed_at is None
+        is_waited_for = claimed_at is not None and NOW - claimed_at < timedelta(seconds=grace)
+        assert (nonce in gaps) is not (is_ours or is_waited_for)
+    assert all(next_nonce <= nonce < highest for nonce in gaps)
+
+
+def test_is_jammed__sent_or_not__by_blocks_or_their_usual_time() -> None:
+    block = timedelta(seconds=12)
+    assert not is_jammed(124, 100, NOW, NOW, 25, block)
+    assert is_jammed(125, 100, NOW, NOW, 25, block)
+    assert not is_jammed(10**6, None, NOW - timedelta(seconds=299), NOW, 25, block)
+    assert is_jammed(0, None, NOW - timedelta(seconds=300), NOW, 25, block)

@@ -19,7 +19,8 @@ from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import ChainRegistry
 from lockstep.kit.crash import MOMENTS
 from lockstep.kit.database import Database
-from lockstep.transactions import ENGINE_STEPS, REPLACEMENT_STEPS, State
+from lockstep.kit.errors import Forbidden
+from lockstep.transactions import ENGINE_STEPS, REPAIR_STEPS, REPLACEMENT_STEPS, State
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow]
 ROOT = Path(__file__).parents[3]
@@ -127,3 +128,21 @@ async def test_kill__around_a_replacement__one_form_is_mined(
     head = await desk.client.head()
     assert await desk.client.balance(address(5), head) == 10**22 + 10
     assert await desk.client.nonces([address(0)], head) == [1]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_kill__around_the_filling_of_a_gap__nonce_is_used_up_once(
+    desk: Desk, dsn: str, anvil: Anvil, tmp_path: Path, moment: str
+) -> None:
+    desk.keys.refusals[2] = Forbidden("the session signer was revoked")
+    _, refused, last = [await desk.submit(value=value) for value in (1, 2, 3)]
+    await desk.run_until(refused.id, State.DROPPED)
+    await _killed_worker(dsn, anvil, f"{REPAIR_STEPS[0]}.{moment}", tmp_path, desk, base_fee=None)
+    await desk.run_until(last.id, State.MINED, State.FINAL)
+    await desk.mine(2)
+    await desk.run_until(last.id, State.FINAL)
+    head = await desk.client.head()
+    assert await desk.client.balance(address(5), head) == 10**22 + 4
+    assert await desk.client.nonces([address(0)], head) == [3]
+    async with desk.database.system("test") as uow:
+        assert (await uow.get("select count(*) as n from signed_digests"))["n"] == 3

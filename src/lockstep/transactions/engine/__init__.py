@@ -1,4 +1,4 @@
-"""The engine: one lane per chain, three loops per lane (prepare, send, track), any number of worker processes.
+"""The engine: one lane per chain, four loops per lane (prepare, send, track, mend), any number of worker processes.
 
 Each step locks the rows it works on (`for update skip locked`) for the length of its database transaction, effect
 included, so two workers never work on the same transaction and a killed one leaves its rows free at once. Whatever a
@@ -19,6 +19,7 @@ from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database
 from lockstep.kit.errors import Retry
 from lockstep.transactions.engine.context import Lane
+from lockstep.transactions.engine.mend import mend
 from lockstep.transactions.engine.reserve import reserve
 from lockstep.transactions.engine.send import send
 from lockstep.transactions.engine.sign import sign
@@ -46,7 +47,7 @@ class TransactionEngine:
     ) -> None:
         """
         Args:
-            database: needs up to three connections per chain while it works.
+            database: needs up to five connections per chain while it works.
         """
         self._chains = chains
         self._lanes = [Lane(client, database, clock, signer, settings or EngineSettings()) for client in chains]
@@ -55,7 +56,7 @@ class TransactionEngine:
         """Work until `stop` is set. Faults of nodes, signer and database are waited out."""
         loops = []
         for lane in self._lanes:
-            for name, look in (("prepare", prepare), ("send", send), ("track", track)):
+            for name, look in _LOOPS:
                 loops.append(self._loop(lane, name, look, stop))
         async with self._chains.watching():
             await asyncio.gather(*loops)
@@ -64,7 +65,7 @@ class TransactionEngine:
         """One look of every loop on every chain, for tests and for draining; faults are raised."""
         moved = 0
         for lane in self._lanes:
-            for look in (prepare, send, track):
+            for _, look in _LOOPS:
                 moved += await look(lane)
         return moved
 
@@ -105,9 +106,13 @@ async def prepare(lane: Lane) -> int:
 
 def _idle_seconds(lane: Lane, name: str, idle: int) -> float:
     """Looking for new heads is paced by the chain, looking for new rows by how lately there were some."""
+    if name == "mend":
+        return min(max(lane.client.config.block_seconds / 2, 0.1), 5.0)
     if name == "track":
         return min(max(lane.client.config.block_seconds / 8, 0.04), 0.5)
     return lane.settings.poll_seconds * (1 if idle < _IDLE_LOOKS else 10)
 
+
+_LOOPS = (("prepare", prepare), ("send", send), ("track", track), ("mend", mend))
 
 __all__ = ["TransactionEngine"]

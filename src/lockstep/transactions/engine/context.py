@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from lockstep.chains.evm import BlockRef, EvmClient, FeeMarket, Fees, Hash32, UnsignedTransaction
+from lockstep.chains.evm import Address, BlockRef, EvmClient, FeeMarket, Fees, Hash32, UnsignedTransaction
 from lockstep.custody import Principal, TransactionIntent
 from lockstep.kit import processes
 from lockstep.kit.clock import Clock
@@ -38,6 +38,12 @@ class Lane:
     """Head of the last look at what is in flight."""
     market_seen: tuple[Hash32, FeeMarket] | None = None
     """Fee market at the newest head."""
+    gaps_seen: dict[tuple[Address, int], datetime] = field(default_factory=dict)
+    """Nonces that nobody has, below others in flight, and since when they were seen."""
+    gaps_filled: dict[tuple[Address, int], datetime] = field(default_factory=dict)
+    """When a nonce was last given to a self-send: what is refused again and again is not tried all the time."""
+    jams_seen: set[Address] = field(default_factory=set)
+    """Accounts that were found jammed at the last look."""
 
     @property
     def chain(self) -> str:

@@ -1,13 +1,14 @@
-"""Pure decisions about the end of a transaction: cancellations, deadlines. No database, node or clock.
+"""Pure decisions about the end of a transaction and what holds up its account: cancellations, deadlines, gaps. No
+database, node or clock.
 
 Source: the replacement rule of common nodes (both fees at least 10 % higher), which holds for cancellations as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lockstep.kit.money import ceil_div
 from lockstep.transactions.errors import NotCancellable
@@ -73,6 +74,34 @@ def check_cancellable(transaction: Transaction) -> None:
         return
     what = "it is mined" if state is State.MINED else f"it has ended as {state.value}"
     raise NotCancellable(f"expected a transaction that is not mined; {what}", state=state.value)
+
+
+def open_gaps(
+    next_nonce: int, highest: int, holders: Mapping[int, datetime | None], now: datetime, grace: timedelta
+) -> list[int]:
+    """Nonces below something in flight that nobody is going to send, lowest first.
+
+    Args:
+        next_nonce: what the chain takes next.
+        highest: nonce of the account's last transaction in flight.
+        holders: reserved nonces: when one was signed for a caller who sends it, None for transactions of the engine.
+        grace: how long a caller may take to send.
+    """
+    gaps = []
+    for nonce in range(next_nonce, highest):
+        claimed_at = holders.get(nonce)
+        if nonce not in holders or (claimed_at is not None and now - claimed_at >= grace):
+            gaps.append(nonce)
+    return gaps
+
+
+def is_jammed(
+    head: int, sent_block: int | None, reserved_at: datetime, now: datetime, blocks: int, block_time: timedelta
+) -> bool:
+    """Whether an account's first unmined transaction is older than so many blocks, sent or not."""
+    if sent_block is not None:
+        return head - sent_block >= blocks
+    return now - reserved_at >= blocks * block_time
 
 
 def final_state(succeeded: bool | None) -> State:

@@ -205,7 +205,7 @@ async def _look_at_overdue(
             continue
         gap = next((n for n in range(next_nonce[t.sender], nonce) if n not in reserved[t.sender]), None)
         if gap is not None:
-            reason = f"the nonce {gap} before it was given back; the account's next transaction closes the gap"
+            reason = f"the nonce {gap} before it was given back; the account's next transaction or a self-send takes it"
             look.waits[t.id] = (t, wait(t, reason, now, _later(lane)))
             continue
         first_block = newest.sent_block if newest.sent_block is not None else head.number

@@ -100,17 +100,41 @@ async def reserve_if_free(uow: UnitOfWork, reservation: Reservation, now: dateti
     """Write a reservation unless the nonce has one; needs no lock, the primary key decides."""
     r = reservation
     await uow.execute(
-        "insert into nonce_reservations (chain, address, nonce, app_id, transaction_id, created_at)"
-        " values (%s, %s, %s, %s, %s, %s) on conflict (chain, address, nonce) do nothing",
-        (r.chain, r.address, r.nonce, r.app_id, r.transaction_id, now),
+        "insert into nonce_reservations (chain, address, nonce, app_id, transaction_id, created_at, claimed_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s) on conflict (chain, address, nonce) do nothing",
+        (r.chain, r.address, r.nonce, r.app_id, r.transaction_id, now, None if r.transaction_id else now),
     )
 
 
+async def take_over(uow: UnitOfWork, reservation: Reservation) -> None:
+    """Give a nonce that a caller did not use to a transaction; the caller of this holds the lock of the account.
+
+    Raises:
+        LookupError: no caller has it.
+    """
+    r = reservation
+    count = await uow.execute(
+        "update nonce_reservations set transaction_id = %s"
+        " where chain = %s and address = %s and nonce = %s and transaction_id is null",
+        (r.transaction_id, r.chain, r.address, r.nonce),
+    )
+    if count != 1:
+        raise LookupError("no caller has this nonce")
+
+
 async def release(uow: UnitOfWork, transaction_ids: list[str]) -> None:
-    """Give nonces back whose signature was refused: no signed bytes exist, the next transaction may have them."""
+    """Give nonces back whose signature was refused: no signed bytes exist, the next transaction may have them.
+
+    What a caller was given a signature for stays the caller's: those bytes exist.
+    """
     await uow.execute(
         "delete from signed_digests d using nonce_reservations r where r.transaction_id = any(%s)"
-        " and d.chain = r.chain and d.address = r.address and d.nonce = r.nonce",
+        " and d.chain = r.chain and d.address = r.address and d.nonce = r.nonce and (r.claimed_at is null"
+        "  or d.digest in (select a.digest from transaction_attempts a where a.transaction_id = r.transaction_id))",
+        (transaction_ids,),
+    )
+    await uow.execute(
+        "update nonce_reservations set transaction_id = null where transaction_id = any(%s) and claimed_at is not null",
         (transaction_ids,),
     )
     await uow.execute("delete from nonce_reservations where transaction_id = any(%s)", (transaction_ids,))

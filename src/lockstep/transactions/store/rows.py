@@ -239,6 +239,16 @@ async def list_mined_blocks(uow: UnitOfWork, chain: str) -> list[tuple[int, Hash
     return [(row["block_number"], bytes(row["block_hash"])) for row in rows]
 
 
+async def find_above(uow: UnitOfWork, chain: str, address: Address, nonce: int) -> Transaction | None:
+    """The account's next transaction in flight above a nonce. All tenants: for the engine."""
+    row = await uow.find(
+        "select * from transactions where chain = %s and from_address = %s and nonce > %s and due_at is not null"
+        " and state in ('reserved', 'signed', 'broadcast', 'replaced') order by nonce limit 1",
+        (chain, address, nonce),
+    )
+    return None if row is None else _transaction(row)
+
+
 async def lock_mined(uow: UnitOfWork, chain: str, blocks: list[Hash32], limit: int) -> list[Transaction]:
     """Lock mined transactions of these blocks. All tenants: for the engine."""
     rows = await uow.fetch(
