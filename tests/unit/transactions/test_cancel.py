@@ -13,9 +13,9 @@ from tests.support.transactions import APP, WALLET, Desk, decision_of
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import ChainRegistry, Fees, parse_address
 from lockstep.custody import CallerNotAllowed, Decision, Principal, TransactionIntent
-from lockstep.custody.errors import WalletFrozen
+from lockstep.custody.errors import SigningStopped, WalletFrozen
 from lockstep.kit.database import Database, UnitOfWork
-from lockstep.kit.errors import Forbidden, Retry
+from lockstep.kit.errors import Forbidden, LockstepError, Retry
 from lockstep.kit.ids import AppId, WalletId, new_id
 from lockstep.transactions import (
     DoubleSignPrevented,
@@ -400,8 +400,11 @@ async def test_deadline__of_what_is_better_late_than_half_done__goes_on(office: 
     assert (office.keys.decided, await office.received()) == ([], 7)
 
 
-async def test_deadline__wallet_is_frozen__waits_with_the_reason_and_is_cancelled_later(office: Office) -> None:
-    office.keys.no_cancellations = WalletFrozen()
+@pytest.mark.parametrize("stop", [WalletFrozen(), SigningStopped("frozen by a kill switch")])
+async def test_deadline__wallet_is_stopped__waits_with_the_reason_and_is_cancelled_later(
+    office: Office, stop: LockstepError
+) -> None:
+    office.keys.no_cancellations = stop
     sent = await office.stuck(value=7, deadline_at=office.clock.now() + timedelta(seconds=0.3))
     async with asyncio.timeout(20):
         while "frozen" not in ((await office.get(sent.id)).reason or ""):

@@ -11,9 +11,9 @@ from tests.support.transactions import APP, Desk
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import ChainRegistry, UnsignedTransaction
-from lockstep.custody.errors import WalletFrozen
+from lockstep.custody.errors import SigningStopped, WalletFrozen
 from lockstep.kit.database import Database
-from lockstep.kit.errors import Forbidden
+from lockstep.kit.errors import Forbidden, LockstepError
 from lockstep.transactions import EngineSettings, NonceTaken, State, Transaction
 from lockstep.transactions.store import rows
 
@@ -95,8 +95,9 @@ async def test_gap__several_at_once_and_two_engines__each_is_filled_once(desk: D
     assert await desk.client.nonces([address(0)], await desk.client.head()) == [6]
 
 
-async def test_gap__wallet_is_frozen__nothing_is_signed_until_it_is_not(desk: Desk) -> None:
-    desk.keys.no_cancellations = WalletFrozen()
+@pytest.mark.parametrize("stop", [WalletFrozen(), SigningStopped()])
+async def test_gap__wallet_is_stopped__nothing_is_signed_until_it_is_not(desk: Desk, stop: LockstepError) -> None:
+    desk.keys.no_cancellations = stop
     last = await refuse_the_middle(desk)
     async with asyncio.timeout(20):
         while not desk.engine._lanes[0].gaps_seen:

@@ -183,7 +183,7 @@ async def decide_cancellation(uow: UnitOfWork, lane: Lane, transaction: Transact
     """Id of a decision that lets the engine itself cancel.
 
     Raises:
-        Forbidden: the wallet or its app is stopped.
+        Refuse, Retry: the wallet or its app is stopped.
     """
     engine = Principal(kind="module", app_id=transaction.app_id, name="engine")
     intent = cancellation_intent(transaction, lane.client.config.max_fee_per_gas)

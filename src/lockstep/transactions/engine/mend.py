@@ -18,7 +18,7 @@ from prometheus_client import Counter, Gauge
 from lockstep.chains.evm import Address, BlockRef, FeeMarket, Fees, Speed
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
-from lockstep.kit.errors import Forbidden
+from lockstep.kit.errors import Refuse, Retry
 from lockstep.kit.ids import new_id
 from lockstep.transactions.engine.context import Lane, build, change, decide_cancellation, move, write
 from lockstep.transactions.engine.replace import transfer_gas
@@ -121,7 +121,7 @@ async def _fill_one(
     queued = _self_send(above, nonce, ceiling, now)
     try:
         queued = replace(queued, decision_id=await decide_cancellation(uow, lane, above))
-    except Forbidden as refusal:
+    except (Refuse, Retry) as refusal:
         log.warning("gap_not_filled", chain=lane.chain, address=above.sender, nonce=nonce, reason=refusal.detail)
         return False
     offer = market.offer(Speed.FAST, is_legacy=queued.is_legacy)
@@ -189,6 +189,7 @@ def _self_send(above: Transaction, nonce: int, ceiling: int, now: datetime) -> T
         max_fee_ceiling=ceiling,
         max_priority_fee_ceiling=None,
         speed=Speed.FAST,
+        is_private=False,
         idempotency_key=f"gap:{gap_id}",
         priority=0,
         deadline_at=None,

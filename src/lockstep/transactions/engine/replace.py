@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from lockstep.chains.evm import FeeMarket, Fees, RpcFault, Speed
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
-from lockstep.kit.errors import Forbidden
+from lockstep.kit.errors import Refuse, Retry
 from lockstep.transactions.engine.context import Lane, build, change, decide_cancellation, move
 from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_late
 from lockstep.transactions.rules import bump_fees, content_hash, with_headroom
@@ -44,7 +44,7 @@ async def cancel(
         reason = "its deadline passed before it was mined; cancelled"
         try:
             decision_id = await decide_cancellation(uow, lane, t)
-        except Forbidden as refusal:
+        except (Refuse, Retry) as refusal:
             return f"it is to be cancelled, which was refused: {refusal.detail}"
         t = replace(t, cancel_requested_at=now, cancel_decision_id=decision_id)
     made = await next_form(uow, lane, t, attempts, market, now, reason=reason)
