@@ -7,10 +7,12 @@ from lockstep.transactions.api import router
 from lockstep.transactions.engine import TransactionEngine
 from lockstep.transactions.errors import (
     DoubleSignPrevented,
+    FeeCeilingTooLow,
     IdempotencyKeyReused,
     NonceTaken,
     NoPrivateNode,
     NotCancellable,
+    NotReplaceable,
     TransactionNotFound,
 )
 from lockstep.transactions.sender import TransactionSender
@@ -36,10 +38,12 @@ __all__ = [
     "TERMINAL",
     "DoubleSignPrevented",
     "EngineSettings",
+    "FeeCeilingTooLow",
     "IdempotencyKeyReused",
     "NoPrivateNode",
     "NonceTaken",
     "NotCancellable",
+    "NotReplaceable",
     "State",
     "Step",
     "Transaction",

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from lockstep.chains.evm import NodeUnavailable
 from lockstep.custody import Principal
 from lockstep.kit.clock import rfc3339
 from lockstep.kit.database import Database
@@ -12,8 +13,15 @@ from lockstep.kit.errors import LockstepError, Unauthorized
 from lockstep.kit.ids import WalletId
 from lockstep.kit.paging import DEFAULT_LIMIT, MAX_LIMIT, BadCursor
 from lockstep.kit.problems import problems
-from lockstep.transactions.errors import NotCancellable, TransactionNotFound
-from lockstep.transactions.schemas import ChainName, StepOut, TransactionDetailOut, TransactionListOut, TransactionOut
+from lockstep.transactions.errors import FeeCeilingTooLow, NotCancellable, NotReplaceable, TransactionNotFound
+from lockstep.transactions.schemas import (
+    ChainName,
+    SpeedUpIn,
+    StepOut,
+    TransactionDetailOut,
+    TransactionListOut,
+    TransactionOut,
+)
 from lockstep.transactions.service import TransactionsService
 from lockstep.transactions.types import State, Step
 from lockstep.transactions.views import public
@@ -69,10 +77,7 @@ def router(
         """A transaction with every hash that it was signed under and its timeline."""
         app_id = principal.tenant
         async with database.tenant(app_id) as uow:
-            found = await service.get(uow, app_id, transaction_id)
-            visible = await service.list_visible(uow, principal)
-            if visible is not None and found.wallet_id not in visible:
-                raise TransactionNotFound
+            found = await service.get_visible(uow, principal, transaction_id)
             steps = await service.timeline(uow, app_id, transaction_id)
             hashes = await service.hashes(uow, app_id, transaction_id)
         return TransactionDetailOut.model_validate(
@@ -98,7 +103,39 @@ def router(
             asked = await service.cancel(uow, principal, transaction_id)
         return TransactionOut.model_validate(public(asked))
 
+    @routes.post(
+        "/{transaction_id}/speed-up",
+        summary="Speed a transaction up",
+        responses=problems(
+            Unauthorized, TransactionNotFound, NotReplaceable, FeeCeilingTooLow, NodeUnavailable, *signing_errors
+        ),
+    )
+    async def speed_up_transaction(
+        principal: Annotated[Principal, Depends(authenticate)],
+        transaction_id: Annotated[str, Path(pattern=_Id)],
+        body: SpeedUpIn,
+    ) -> TransactionOut:
+        """Make a transaction dearer now, at market fees under its ceilings, which may be raised here. It is decided on anew;
+        what waits in the queue goes with the new ceilings."""
+        async with database.tenant(principal.tenant) as uow:
+            seen = await service.get_visible(uow, principal, transaction_id)
+        market = await service.fee_market(seen.chain)
+        async with database.tenant(principal.tenant) as uow:
+            asked = await service.speed_up(
+                uow,
+                principal,
+                transaction_id,
+                market,
+                max_fee_per_gas=_amount(body.max_fee_per_gas),
+                max_priority_fee_per_gas=_amount(body.max_priority_fee_per_gas),
+            )
+        return TransactionOut.model_validate(public(asked))
+
     return routes
+
+
+def _amount(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _step(step: Step) -> StepOut:

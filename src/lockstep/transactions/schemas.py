@@ -81,6 +81,13 @@ class TransactionDetailOut(TransactionOut):
     timeline: list[StepOut]
 
 
+class SpeedUpIn(_Schema):
+    """Ceilings under which a transaction may be made dearer, wei per gas; what is left out stays as it was."""
+
+    max_fee_per_gas: _AmountText | None = None
+    max_priority_fee_per_gas: _AmountText | None = None
+
+
 class TransactionListOut(_Schema):
     """A page of transactions, newest first."""
 

@@ -12,6 +12,7 @@ from lockstep.chains.evm import (
     ChainConfig,
     ChainRegistry,
     EvmClient,
+    FeeMarket,
     Fees,
     NodeError,
     RpcFault,
@@ -47,6 +48,14 @@ class TransactionSender:
             UnknownChain: it is not configured.
         """
         return self._chains.get(chain).config
+
+    async def fee_market(self, chain: str) -> FeeMarket:
+        """What the nodes of a chain ask for now.
+
+        Raises:
+            UnknownChain, NodeUnavailable.
+        """
+        return await self._chains.get(chain).fee_market()
 
     def transaction_type(self, chain: str) -> TransactionType:
         """Type of the transactions that are sent on a chain.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from lockstep.chains.evm import Hash32, Speed
+from lockstep.chains.evm import FeeMarket, Hash32, Speed
 from lockstep.custody import Principal, TransactionIntent
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId, CorrelationId, WalletId
 from lockstep.kit.paging import MAX_LIMIT, Page, decode_cursor, page_of
-from lockstep.transactions.engine.context import cancellation_intent, change, move
-from lockstep.transactions.engine.rules import check_cancellable
+from lockstep.transactions.engine.context import cancellation_intent, change, intent_of, move
+from lockstep.transactions.engine.rules import check_cancellable, check_replaceable, sped_up_fees
 from lockstep.transactions.errors import TransactionNotFound
 from lockstep.transactions.sender import TransactionSender, check_same
 from lockstep.transactions.store import attempts as attempt_rows
@@ -154,7 +155,7 @@ class TransactionsService:
             NotCancellable: it is mined or has ended.
             Forbidden: the caller may not send from this wallet; or the wallet is frozen, and something is signed.
         """
-        found = await self.lock_visible(uow, principal, transaction_id)
+        found = await self.get_visible(uow, principal, transaction_id, lock=True)
         await self._authority.check_withdrawal(uow, principal, found.wallet_id, found.decision_id)
         check_cancellable(found)
         if found.cancel_requested_at is not None:
@@ -183,13 +184,69 @@ class TransactionsService:
         await rows.apply(uow, [change(found, after, by=by, decision_id=decision_id)])
         return after
 
-    async def lock_visible(self, uow: UnitOfWork, principal: Principal, transaction_id: str) -> Transaction:
-        """A transaction that the caller may see, locked until the end of the database transaction.
+    async def fee_market(self, chain: str) -> FeeMarket:
+        """What nodes ask for now.
+
+        Raises:
+            UnknownChain, NodeUnavailable.
+        """
+        return await self._sender.fee_market(chain)
+
+    async def speed_up(
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        transaction_id: str,
+        market: FeeMarket,
+        *,
+        max_fee_per_gas: int | None = None,
+        max_priority_fee_per_gas: int | None = None,
+    ) -> Transaction:
+        """Have the next, dearer form of a transaction made now, under ceilings that the caller may change. Decided on anew,
+        so the policies see the new ceilings. What waits in the queue goes with them when the market takes them.
+
+        Args:
+            market: of its chain, at this moment.
+            max_fee_per_gas: ceilings, wei per gas; None: as they are. The chain's ceiling holds anyway.
+        Raises:
+            TransactionNotFound: there is none for this caller.
+            NotReplaceable: it is mined, over, being signed or being cancelled.
+            FeeCeilingTooLow: the ceilings leave no room.
+            Refuse: the caller, or the policies, do not allow it.
+        """
+        found = await self.get_visible(uow, principal, transaction_id, lock=True)
+        check_replaceable(found)
+        attempts = (await attempt_rows.list_attempts(uow, [found.id]))[found.id]
+        newest = attempts[-1] if attempts else None
+        wished = replace(
+            found,
+            max_fee_ceiling=found.max_fee_ceiling if max_fee_per_gas is None else max_fee_per_gas,
+            max_priority_fee_ceiling=found.max_priority_fee_ceiling
+            if max_priority_fee_per_gas is None
+            else max_priority_fee_per_gas,
+            wanted_attempt=0 if newest is None else newest.attempt + 1,
+        )
+        fees = sped_up_fees(wished, newest, market, self._sender.config(found.chain).max_fee_per_gas)
+        wallet = await self._authority.find_wallet(uow, found.app_id, found.wallet_id)
+        decision = await self._authority.decide_transaction(uow, principal, wallet, intent_of(wished))
+        now = self._clock.now()
+        after = move(
+            replace(wished, decision_id=decision.id), found.state, now, now, reason="it was asked to be made dearer"
+        )
+        await rows.set_terms(uow, after)
+        facts = {"by": principal.label, "decision_id": decision.id, "max_fee_per_gas": str(fees.max_fee_per_gas)}
+        await rows.apply(uow, [change(found, after, **facts)])
+        return after
+
+    async def get_visible(
+        self, uow: UnitOfWork, principal: Principal, transaction_id: str, *, lock: bool = False
+    ) -> Transaction:
+        """A transaction that the caller may see; with `lock` nobody else moves it until the database transaction ends.
 
         Raises:
             TransactionNotFound: there is none for this caller.
         """
-        found = await rows.find(uow, principal.tenant, transaction_id, lock=True)
+        found = await rows.find(uow, principal.tenant, transaction_id, lock=lock)
         visible = await self._authority.list_visible(uow, principal)
         if found is None or (visible is not None and found.wallet_id not in visible):
             raise TransactionNotFound

@@ -185,3 +185,13 @@ async def test_cancel__mined__refused_with_its_state(desk: Desk, http: httpx.Asy
     answer = await http.post(f"/v1/transactions/{sent.id}/cancel")
     assert (answer.status_code, answer.json()["code"]) == (409, "transaction_not_cancellable")
     assert answer.json()["state"] == "mined"
+
+
+async def test_speed_up__mined_or_a_body_that_is_none__refused(desk: Desk, http: httpx.AsyncClient) -> None:
+    sent = await desk.submit()
+    await desk.run_until(sent.id, State.MINED)
+    route = f"/v1/transactions/{sent.id}/speed-up"
+    answer = await http.post(route, json={"max_fee_per_gas": "1"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "transaction_not_replaceable")
+    for body in ({"max_fee_per_gas": 1}, {"max_fee_per_gas": "-1"}, {"gas": "1"}, None):
+        assert (await http.post(route, json=body)).status_code == 422

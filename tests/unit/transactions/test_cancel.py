@@ -8,92 +8,34 @@ from datetime import timedelta
 
 import pytest
 from tests.support.evm import address, config
-from tests.support.transactions import APP, WALLET, Desk, decision_of
+from tests.support.office import Office
+from tests.support.transactions import APP, WALLET, decision_of
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import ChainRegistry, Fees, parse_address
-from lockstep.custody import CallerNotAllowed, Decision, Principal, TransactionIntent
+from lockstep.custody import CallerNotAllowed, Principal
 from lockstep.custody.errors import SigningStopped, WalletFrozen
-from lockstep.kit.database import Database, UnitOfWork
-from lockstep.kit.errors import Forbidden, LockstepError, Retry
+from lockstep.kit.database import Database
+from lockstep.kit.errors import LockstepError, Retry
 from lockstep.kit.ids import AppId, WalletId, new_id
 from lockstep.transactions import (
     DoubleSignPrevented,
     NotCancellable,
     State,
-    Transaction,
     TransactionNotFound,
-    TransactionsService,
 )
 from lockstep.transactions.rules import content_hash
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces
 
 pytestmark = pytest.mark.chain
-APP_ITSELF = Principal(kind="app", app_id=APP)
-RECIPIENT_HAS = 10**22
 GWEI = 10**9
-
-
-class Custody:
-    """What the service asks custody; refuses what the test says."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.refusal: Forbidden | None = None
-
-    async def list_visible(self, _: UnitOfWork, principal: Principal) -> list[WalletId] | None:
-        return None if principal.wallet_id is None else [principal.wallet_id]
-
-    async def check_withdrawal(self, _: UnitOfWork, principal: Principal, __: WalletId, decision_id: str) -> None:
-        if principal.kind == "session" and principal.session_id != decision_id:
-            raise CallerNotAllowed
-
-    async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
-        if self.refusal is not None:
-            raise self.refusal
-        return await self._desk.keys.decide_cancellation(uow, principal, intent)
-
-
-class Office(Desk):
-    """A desk with the service that operators use."""
-
-    custody: Custody
-    service: TransactionsService
-
-    async def cancel(self, transaction_id: str, principal: Principal = APP_ITSELF) -> Transaction:
-        async with self.database.tenant(principal.tenant) as uow:
-            return await self.service.cancel(uow, principal, transaction_id)
-
-    async def stuck(self, **changes: object) -> Transaction:
-        """A transaction in the pool of a node that mines only when it is told to."""
-        await self.client.call("evm_setAutomine", [False])
-        return await self.run_until((await self.submit(**changes)).id, State.BROADCAST)
-
-    async def received(self) -> int:
-        return await self.client.balance(address(5), await self.client.head()) - RECIPIENT_HAS
-
-    async def let_it_win(self, transaction_id: str) -> Transaction:
-        """The end of a transaction whose self-send reaches the pool before the next block."""
-        await self.run_until(transaction_id, State.REPLACED, State.SIGNED)
-        await self.run_until(transaction_id, State.BROADCAST)
-        return await self.mine_until(transaction_id, State.CANCELLED)
-
-    async def mine_until(self, transaction_id: str, *states: State) -> Transaction:
-        async with asyncio.timeout(30):
-            while (found := await self.get(transaction_id)).state not in states:
-                await self.engine.step()
-                await self.mine()
-        return found
 
 
 @pytest.fixture
 async def office(database: Database, anvil: Anvil) -> AsyncIterator[Office]:
     chains = ChainRegistry([config(anvil, block_seconds=0.2)])
-    desk = Office(database, chains)
-    desk.custody = Custody(desk)
-    desk.service = TransactionsService(desk.sender, desk.custody, desk.clock)  # type: ignore[arg-type]  # what cancelling asks
-    yield desk
+    yield Office(database, chains)
     await chains.close()
 
 

@@ -52,6 +52,7 @@ class Endpoints:
     list_transactions = Call(settlement.list_transactions)
     iterate_transactions = Iterate(settlement.list_transactions)
     cancel_transaction = Call(settlement.cancel_transaction)
+    speed_up_transaction = Call(settlement.speed_up_transaction)
     wait_transaction = WaitFor(settlement.wait_transaction)
 
     post_order = Call(settlement.post_order)

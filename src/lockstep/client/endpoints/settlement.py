@@ -67,6 +67,15 @@ def cancel_transaction(transaction_id: str) -> Request[Transaction]:
     return send("POST", f"/v1/transactions/{segment(transaction_id)}/cancel", of(Transaction), is_repeatable=True)
 
 
+def speed_up_transaction(
+    transaction_id: str, *, max_fee_per_gas: int | None = None, max_priority_fee_per_gas: int | None = None
+) -> Request[Transaction]:
+    """Make a transaction dearer now, at market fees under its ceilings, which may be raised here (wei per gas)."""
+    ceilings = {"max_fee_per_gas": max_fee_per_gas, "max_priority_fee_per_gas": max_priority_fee_per_gas}
+    body = {name: str(ceiling) for name, ceiling in ceilings.items() if ceiling is not None}
+    return send("POST", f"/v1/transactions/{segment(transaction_id)}/speed-up", of(Transaction), body)
+
+
 # --- orders -----------------------------------------------------------------------------------------------------------
 
 

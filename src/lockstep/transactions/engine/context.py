@@ -179,6 +179,30 @@ def cancellation_intent(transaction: Transaction, chain_ceiling: int) -> Transac
     )
 
 
+def intent_of(transaction: Transaction) -> TransactionIntent:
+    """What custody decides on when a transaction's ceilings change."""
+    t = transaction
+    return TransactionIntent(
+        app_id=t.app_id,
+        wallet_id=t.wallet_id,
+        chain=t.chain,
+        from_address=t.sender,
+        to=t.to,
+        value=t.value,
+        data=t.data,
+        type=t.type,
+        speed=t.speed,
+        is_private=t.is_private,
+        gas_limit=t.gas_limit_ceiling,
+        max_fee_per_gas=t.max_fee_ceiling,
+        max_priority_fee_per_gas=t.max_priority_fee_ceiling,
+        idempotency_key=t.idempotency_key,
+        priority=t.priority,
+        deadline_at=t.deadline_at,
+        correlation_id=t.correlation_id,
+    )
+
+
 async def decide_cancellation(uow: UnitOfWork, lane: Lane, transaction: Transaction) -> str:
     """Id of a decision that lets the engine itself cancel.
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from lockstep.chains.evm import FeeMarket, Fees
 from lockstep.kit.money import ceil_div
-from lockstep.transactions.errors import NotCancellable
+from lockstep.transactions.errors import FeeCeilingTooLow, NotCancellable, NotReplaceable
+from lockstep.transactions.rules import bound_fees, bump_fees
 from lockstep.transactions.types import Attempt, Form, State, Transaction
 
 
@@ -74,6 +76,55 @@ def check_cancellable(transaction: Transaction) -> None:
         return
     what = "it is mined" if state is State.MINED else f"it has ended as {state.value}"
     raise NotCancellable(f"expected a transaction that is not mined; {what}", state=state.value)
+
+
+def wants_speed_up(transaction: Transaction) -> bool:
+    """Whether a dearer form was asked for that is not made yet."""
+    return transaction.attempt < transaction.wanted_attempt and transaction.cancel_requested_at is None
+
+
+def check_replaceable(transaction: Transaction) -> None:
+    """Refuse to make dearer what is not open, is cancelled, or is just being signed for the first time.
+
+    Raises:
+        NotReplaceable: its state says so.
+    """
+    state = transaction.state
+    if transaction.cancel_requested_at is not None:
+        raise NotReplaceable("it is being cancelled; its self-send gets dearer by itself", state=state.value)
+    if state is State.RESERVED:
+        raise NotReplaceable("it is being signed; ask again when it is broadcast", state=state.value)
+    if state is State.MINED or state.is_terminal:
+        raise NotReplaceable(f"expected a transaction that is not mined, was {state.value}", state=state.value)
+
+
+def sped_up_fees(transaction: Transaction, newest: Attempt | None, market: FeeMarket, chain_ceiling: int) -> Fees:
+    """Fees of the next form, wei per gas, under the transaction's ceilings and the chain's.
+
+    Args:
+        newest: None while it has no nonce; then the fees that it could go with now.
+    Raises:
+        FeeCeilingTooLow: with what nodes want.
+    """
+    own, tip_ceiling = transaction.max_fee_ceiling, transaction.max_priority_fee_ceiling
+    ceiling = chain_ceiling if own is None else min(own, chain_ceiling)
+    offer, is_legacy = market.offer(transaction.speed, is_legacy=transaction.is_legacy), transaction.is_legacy
+    if newest is None:
+        fees = bound_fees(market, offer, ceiling, tip_ceiling, is_legacy=is_legacy)
+        if fees is None:
+            raise FeeCeilingTooLow(
+                f"the next block takes {market.least_fee} wei per gas and a tip; the ceiling is {ceiling}"
+            )
+        return fees
+    old = Fees(newest.max_fee_per_gas, newest.max_priority_fee_per_gas)
+    fees = bump_fees(old, offer, ceiling, tip_ceiling, is_legacy=is_legacy)
+    if fees is None:
+        tip = "" if tip_ceiling is None else f" and a tip ceiling of {tip_ceiling}"
+        raise FeeCeilingTooLow(
+            f"nodes want a tenth more than {old.max_fee_per_gas} and a tip of {old.max_priority_fee_per_gas} wei per gas,"
+            f" under a fee ceiling of {ceiling}{tip}"
+        )
+    return fees
 
 
 def open_gaps(

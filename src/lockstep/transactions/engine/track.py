@@ -19,7 +19,7 @@ from lockstep.transactions.engine.broadcast import broadcast
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
 from lockstep.transactions.engine.replace import STEP as REPLACE_STEP
 from lockstep.transactions.engine.replace import cancel, next_form
-from lockstep.transactions.engine.rules import final_state, wants_cancellation
+from lockstep.transactions.engine.rules import final_state, wants_cancellation, wants_speed_up
 from lockstep.transactions.rules import helps_to_pay_more
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 STEP = "transaction.mined"
 FINAL_STEP = "transaction.final"
+_SPED_UP = "made dearer as it was asked"
 
 
 async def track(lane: Lane) -> int:
@@ -99,7 +100,9 @@ async def _look_at_unmined(uow: UnitOfWork, lane: Lane, page: list[Transaction],
                 look.has_mined = True
             look.changes.append(await _mined(lane, t, attempts[t.id], receipt, now))
         elif t.state is State.BROADCAST and (
-            (t.due_at is not None and t.due_at <= now) or wants_cancellation(t, attempts[t.id], now)
+            (t.due_at is not None and t.due_at <= now)
+            or wants_speed_up(t)
+            or wants_cancellation(t, attempts[t.id], now)
         ):
             overdue.append(t)
     if overdue:
@@ -200,6 +203,12 @@ async def _look_at_overdue(
             else:
                 look.waits[t.id] = (t, wait(t, cancelled, now, _later(lane)))
             continue
+        if wants_speed_up(t):
+            dearer = await next_form(uow, lane, t, attempts[t.id], await lane.fee_market(head), now, reason=_SPED_UP)
+            if dearer is not None:
+                look.changes.append(dearer)
+                look.has_replaced = True
+                continue
         if newest.sent_at is not None and now - newest.sent_at < timedelta(seconds=lane.settings.resend_seconds):
             look.waits[t.id] = (t, replace(t, due_at=now + max(lane.block_time, timedelta(seconds=0.25))))
             continue

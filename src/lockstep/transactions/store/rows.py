@@ -74,6 +74,16 @@ async def find(uow: UnitOfWork, app_id: AppId, transaction_id: str, *, lock: boo
     return None if row is None else _transaction(row)
 
 
+async def set_terms(uow: UnitOfWork, transaction: Transaction) -> None:
+    """Write the decision, fee ceilings and wanted attempt of a locked transaction; `apply` tells of it."""
+    t = transaction
+    await uow.execute(
+        "update transactions set decision_id = %s, max_fee_ceiling = %s, max_priority_fee_ceiling = %s,"
+        " wanted_attempt = %s where app_id = %s and id = %s",
+        (t.decision_id, t.max_fee_ceiling, t.max_priority_fee_ceiling, t.wanted_attempt, t.app_id, t.id),
+    )
+
+
 async def find_by_key(uow: UnitOfWork, app_id: AppId, wallet_id: WalletId, key: str) -> Transaction | None:
     """A transaction by its idempotency key."""
     row = await uow.find(
