@@ -257,5 +257,8 @@ def test_doctor__a_node_away__names_it_and_ends_with_five(rough: Deployment) -> 
     finally:
         rough.run(node.start())
     assert status == 5
-    assert [what for what, verdict in verdicts.items() if verdict == "fail"] == [f"chains {SECOND}"]
+    assert [what for what, verdict in verdicts.items() if verdict == "fail"] == [
+        f"chains {SECOND}",
+        f"chains {SECOND} WebSocket",
+    ]
     rough.wait_ready()

@@ -7,7 +7,7 @@ contents, so two nodes that are told the same have the same chain.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -54,6 +54,8 @@ class ForkNode:
     invented: list[tuple[int, Address, bytes, int]] = field(default_factory=list)
     blooms: bool = True
     """Whether its blocks have blooms; all bits are zero otherwise."""
+    answers: dict[str, Callable[[list[Any]], Any]] = field(default_factory=dict)
+    """Answers of other methods, or instead of its own."""
     surprise: tuple[int, int, list[list[Entry]]] | None = None
     """From which request on its chain is another one: how many blocks are dropped, and what is mined instead."""
     status: int = 200
@@ -121,11 +123,15 @@ class ForkNode:
             return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32000, "message": str(error)}}
 
     def _result(self, method: str, params: list[Any]) -> Any:
+        if method in self.answers:
+            return self.answers[method](params)
         if method == "eth_chainId":
             return hex(31337)
         if method == "eth_getBlockByNumber":
             number = len(self.shown) - 1 if params[0] == "latest" else int(params[0], 16)
             return self._block(self.shown[number]) if number < len(self.shown) else None
+        if method == "eth_getBalance":
+            return "0x0"
         if method == "eth_getLogs":
             return self._logs(params[0])
         raise Refused(f"the method {method} does not exist")

@@ -15,9 +15,9 @@ from typing import Literal
 
 import psycopg
 
+from lockstep.app.doctor_chains import looks_at_chain
 from lockstep.app.migrate import check_schema
 from lockstep.app.settings import Settings
-from lockstep.chains.evm import ChainRegistry, EvmClient
 from lockstep.custody import list_engaged_switches
 from lockstep.custody.execution import (
     AuthorizationKey,
@@ -49,22 +49,18 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything at once; each look has ten seconds."""
-    chains = ChainRegistry([chain.config() for chain in settings.chains])
-    try:
-        looks: list[tuple[str, str, Callable[[], Awaitable[str | tuple[Verdict, str]]]]] = [
-            ("machine", "disk", lambda: _disk(settings.data_dir)),
-            ("database", "schema and login", lambda: _database(settings)),
-            ("database", "clock", lambda: _clock(settings)),
-            ("signer", "keys and socket", lambda: _signer(settings)),
-            ("signer", "kill switches", lambda: _switches(settings)),
-        ]
-        if settings.chain_pairs:
-            looks.append(("swaps", "coordinator", lambda: _coordinator(settings)))
-        for client in chains:
-            looks.append(("chains", client.chain, lambda client=client: _chain(client)))  # type: ignore[misc]  # bound per loop
-        return list(await asyncio.gather(*(_look(*look) for look in looks)))
-    finally:
-        await chains.close()
+    looks: list[tuple[str, str, Callable[[], Awaitable[str | tuple[Verdict, str]]]]] = [
+        ("machine", "disk", lambda: _disk(settings.data_dir)),
+        ("database", "schema and login", lambda: _database(settings)),
+        ("database", "clock", lambda: _clock(settings)),
+        ("signer", "keys and socket", lambda: _signer(settings)),
+        ("signer", "kill switches", lambda: _switches(settings)),
+    ]
+    if settings.chain_pairs:
+        looks.append(("swaps", "coordinator", lambda: _coordinator(settings)))
+    for chain in settings.chains:
+        looks += [("chains", what, look) for what, look in looks_at_chain(chain.config(), SystemClock())]
+    return list(await asyncio.gather(*(_look(*look) for look in looks)))
 
 
 def show(findings: list[Finding], *, as_json: bool) -> None:
@@ -151,22 +147,6 @@ async def _coordinator(settings: Settings) -> str | tuple[Verdict, str]:
     if settings.coordinator is None:
         return "warn", "there is none: nobody finishes or undoes a swap whose party stops; set LOCKSTEP_COORDINATOR__*"
     return f"wallet {settings.coordinator.wallet_id} performs public duties"
-
-
-async def _chain(client: EvmClient) -> str | tuple[Verdict, str]:
-    await client.check_chain_id()
-    head = await client.head()
-    for name, address in client.config.contracts.items():
-        code = await client.call("eth_getCode", [address, "latest"])
-        if code in (None, "0x"):
-            return "fail", f"there is no contract {name} at {address}; check the settings of {client.chain}"
-    age = SystemClock().now().timestamp() - head.timestamp
-    words = f"block {head.number}, {age:.0f} s old; {len(client.config.contracts)} contracts in place"
-    return (
-        words
-        if age < client.config.stale_seconds
-        else ("warn", f"{words}; the node may have stopped following its chain")
-    )
 
 
 async def _open(settings: Settings) -> Database:

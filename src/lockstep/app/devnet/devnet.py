@@ -322,6 +322,7 @@ class Devnet:
             "chain": anvil.chain,
             "name": f"Devnet {index + 1}",
             "rpc_urls": [anvil.url],
+            "ws_url": anvil.url.replace("http", "ws", 1),
             "finality_blocks": self.config.finality_blocks,
             "block_seconds": self.config.block_seconds,
             "max_fee_per_gas": 200 * 10**9,

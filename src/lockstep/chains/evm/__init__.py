@@ -48,6 +48,7 @@ from lockstep.chains.evm.errors import (
 )
 from lockstep.chains.evm.fees import FeeMarket, Fees, Speed, market_of_gas_price, market_of_history
 from lockstep.chains.evm.follower import KEPT_BLOCKS, Follower, LogHandler
+from lockstep.chains.evm.heads import check_announcements
 from lockstep.chains.evm.nodes import RpcFault
 from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send
 from lockstep.chains.evm.profiles import PROFILES, ChainProfile, DataFee, FeeStyle, FinalityTag
@@ -139,6 +140,7 @@ __all__ = [
     "address_to_bytes",
     "block_param",
     "chain_name",
+    "check_announcements",
     "classify_send",
     "decode_revert",
     "decode_signed",

@@ -15,10 +15,11 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 from prometheus_client import Counter, Gauge
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from lockstep.chains.evm.config import ChainConfig
+from lockstep.chains.evm.errors import NodeUnavailable
 from lockstep.chains.evm.types import Hash32
 from lockstep.chains.evm.wire import Header, to_int
 from lockstep.kit.clock import pause
@@ -36,6 +37,36 @@ _SOCKET_SECONDS = 5.0
 _SOON, _SOON_LOOKS = 0.05, 5
 """How often it is looked for an announced block that the nodes do not have yet, before polling goes on as usual."""
 _REMEMBERED = 64
+
+
+@asynccontextmanager
+async def _subscribed(url: str) -> AsyncIterator[ClientConnection]:
+    """A WebSocket on which a node announces new heads.
+
+    Raises:
+        OSError, WebSocketException, TimeoutError, ValueError: it does not.
+    """
+    async with connect(url, open_timeout=_SOCKET_SECONDS, max_size=1 << 20) as socket:
+        await socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}))
+        answer = json.loads(await asyncio.wait_for(socket.recv(), _SOCKET_SECONDS))
+        if "result" not in answer:
+            raise ValueError("the node refused the subscription")
+        yield socket
+
+
+async def check_announcements(config: ChainConfig) -> None:
+    """Subscribe once at the configured WebSocket.
+
+    Raises:
+        NodeUnavailable: it does not answer, or does not take the subscription.
+    """
+    try:
+        async with _subscribed(config.ws_url or ""):
+            return
+    except (OSError, WebSocketException, TimeoutError, ValueError, TypeError) as error:
+        raise NodeUnavailable(
+            f"the WebSocket of {config.name} announces no blocks: {type(error).__name__}", chain=config.chain
+        ) from error
 
 
 class HeadTracker:
@@ -177,13 +208,7 @@ class HeadTracker:
         live = _live.labels(self._config.chain)
         while True:
             try:
-                async with connect(url, open_timeout=_SOCKET_SECONDS, max_size=1 << 20) as socket:
-                    await socket.send(
-                        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]})
-                    )
-                    answer = json.loads(await asyncio.wait_for(socket.recv(), _SOCKET_SECONDS))
-                    if "result" not in answer:
-                        raise ValueError("the node refused the subscription")
+                async with _subscribed(url) as socket:
                     self.is_live = True
                     live.set(1)
                     async for text in socket:
