@@ -83,6 +83,8 @@ _BUSY_TEXTS = ("rate limit", "too many requests", "limit exceeded", "429", "time
 _HEX = re.compile(r"0x(?:[0-9a-fA-F]{2}){4,}")
 
 
+_BEHIND_TEXTS = ("beyond current head", "beyond head", "invalid block range", "blockoutofrange", "unknown block")
+"""Of a node that does not have the end of a range yet."""
 _TOO_MANY_BLOCKS = ("block range", "range is too", "range too", "range limit", "maximum range", "max range", "limited to a", "blocks range", "too many blocks", "up to a", "exceed maximum block")  # fmt: skip
 _TOO_MANY_LOGS = ("query returned more than", "too many results", "too many logs", "exceeds max results", "max results", "response size", "response is too", "query timeout", "logs matched by query exceeds")  # fmt: skip
 
@@ -93,7 +95,7 @@ def too_wide(code: int, message: str) -> Literal["blocks", "logs"] | None:
     Source: texts of geth, Erigon, Nethermind, Besu and reth, and of Alchemy, Infura, QuickNode, Ankr and Chainstack.
     """
     text = message.lower()
-    if code == 3 or "revert" in text:
+    if code == 3 or "revert" in text or any(part in text for part in _BEHIND_TEXTS):
         return None
     if any(part in text for part in _TOO_MANY_LOGS):
         return "logs"
@@ -151,4 +153,4 @@ def is_busy(code: int, message: str) -> bool:
         return False
     if too_wide(code, message) is not None:
         return False  # every node may say so, and none of them is away
-    return code == 429 or any(part in text for part in _BUSY_TEXTS)
+    return code == 429 or any(part in text for part in (*_BUSY_TEXTS, *_BEHIND_TEXTS))

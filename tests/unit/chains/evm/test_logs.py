@@ -171,6 +171,9 @@ async def test_head__falls_far_to_another_branch__is_believed(nodes: list[ForkNo
         ("Requested range exceeds maximum range limit", "blocks"),
         ("Block range limit exceeded. See more details", "blocks"),
         ("query timeout exceeded", "logs"),
+        ("block range extends beyond current head block", None),
+        ("BlockOutOfRangeError: block height is 2 but requested was 5", None),
+        ("invalid block range params", None),
         ("header not found", None),
         ("execution reverted: block range", None),
         ("rate limit exceeded", None),
@@ -180,6 +183,8 @@ def test_too_wide__words_of_nodes__are_told_apart(message: str, limit: str | Non
     assert too_wide(-32000, message) == limit
     if limit is not None:
         assert not is_busy(-32005, message)
+    elif "block" in message and "revert" not in message:
+        assert is_busy(-32000, message)  # another node may have it
 
 
 def test_window__small_quick_answers__grows_up_to_its_limit() -> None:
@@ -215,3 +220,14 @@ def test_window__refused__halves_down_to_one_block_and_remembers_a_limit_of_bloc
     for _ in range(9):
         window.answered(window.blocks, 0, 0.0)
     assert window.blocks == 128
+
+
+def test_window__limit_of_blocks__is_tried_again_after_a_while() -> None:
+    window = ScanWindow(1_000)
+    window.refused(is_limit=True)
+    sizes = []
+    for _ in range(450):
+        sizes.append(window.blocks)
+        window.answered(window.blocks, 0, 0.0)
+    assert sizes[50] == 128
+    assert max(sizes) == 1_000
