@@ -7,6 +7,7 @@ tests/unit/transactions/test_random_runs.py.
 
 from tests.support.storm.events import (
     BaseFee,
+    Cancel,
     Deny,
     Die,
     Event,
@@ -26,11 +27,13 @@ from tests.support.storm.events import (
     script,
     shrink,
 )
-from tests.support.storm.world import Broken, World
+from tests.support.storm.verdict import Broken
+from tests.support.storm.world import World
 
 __all__ = [
     "BaseFee",
     "Broken",
+    "Cancel",
     "Deny",
     "Die",
     "Event",

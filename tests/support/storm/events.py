@@ -32,6 +32,14 @@ class Pay:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """An operator asks to cancel one of the transactions so far."""
+
+    which: int
+    """Its place among them, counted from the first and over again from the last."""
+
+
+@dataclass(frozen=True, slots=True)
 class PayYourself:
     """A caller has a nonce claimed for a transaction that it signs and sends itself."""
 
@@ -168,7 +176,7 @@ _LEAST, _MOST = 10, 30
 def script(seed: int) -> list[Event]:
     """The events of a run."""
     dice = random.Random(seed)
-    trouble, strangers = dice.choice((0.2, 0.4, 0.6)), dice.choice((0.0, 0.0, 0.03))
+    trouble, strangers, cancels = dice.choice((0.2, 0.4, 0.6)), dice.choice((0, 0, 0.03)), dice.choice((0, 0, 0.06))
     accounts, nodes = dice.choice((1, 2, ACCOUNTS)), dice.choice((1, 1, 2))
     events: list[Event] = [_pay(dice, accounts) for _ in range(dice.randint(1, 4))]
     for _ in range(dice.randint(_LEAST, _MOST)):
@@ -177,7 +185,9 @@ def script(seed: int) -> list[Event]:
             events.append(_trouble(dice, dice.randrange(nodes)))
         elif roll < trouble + strangers:
             events.append(Stranger(dice.randrange(accounts)))
-        elif roll < trouble + 0.18:
+        elif roll < trouble + strangers + cancels:
+            events.append(Cancel(dice.randrange(20)))
+        elif roll < trouble + strangers + cancels + 0.15:
             events.append(_pay(dice, accounts) if dice.random() < 0.8 else PayYourself(dice.randrange(accounts)))
         elif roll < 0.95:
             events.append(Mine(dice.choice((1, 1, 1, 2, 4)), empty=dice.random() < 0.3))

@@ -1,4 +1,4 @@
-"""A strict node, a database, one or two workers and a clock that only this moves: plays a script and checks the end.
+"""Strict nodes, a database, two workers and a clock that only this moves: plays a script.
 
 A worker that dies loses everything but the database: its transaction is rolled back, its memory and its connections are
 gone. That the operating system does the same to a killed process is shown with real processes in
@@ -8,7 +8,6 @@ tests/unit/transactions/test_kill.py.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import psycopg
 from tests.support.evm import account, address, sign
 from tests.support.storm.events import (
     BaseFee,
+    Cancel,
     Deny,
     Die,
     Event,
@@ -37,21 +37,30 @@ from tests.support.storm.events import (
     Unsigned,
     Wait,
 )
+from tests.support.storm.verdict import STRANGER, Broken, Intent, Verdict, describe, has_stranger
 from tests.support.stub_node import Chain, Limits, Refused, StrictNode, decode
 from tests.support.transactions import APP, WALLET, Keys
 
 from lockstep.chains.evm import Address, ChainConfig, ChainRegistry, UnsignedTransaction, transaction_hash
-from lockstep.custody import SignedTransaction, TransactionIntent
+from lockstep.custody import Principal, SignedTransaction, TransactionIntent
 from lockstep.kit import crash
 from lockstep.kit.clock import ManualClock
-from lockstep.kit.database import Database
+from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import Forbidden, LockstepError, Retry
-from lockstep.transactions import EngineSettings, State, Transaction, TransactionEngine, TransactionSender
+from lockstep.kit.ids import WalletId
+from lockstep.transactions import (
+    EngineSettings,
+    NotCancellable,
+    State,
+    Transaction,
+    TransactionEngine,
+    TransactionSender,
+    TransactionsService,
+)
 from lockstep.transactions.store import rows
 
 GWEI = 10**9
 SINK = Address("0x" + "5a" * 20)
-STRANGER = Address("0x" + "57" * 20)
 REFUSES = Address("0x" + "bad0" * 10)
 BLOCK_SECONDS, FINALITY = 12, 3
 HEALS_WITHIN = 3
@@ -64,10 +73,6 @@ _STEPS_AT_MOST = 40
 _chain_ids = count(1_000_000)
 
 
-class Broken(AssertionError):
-    """Something that must be true in the end is not."""
-
-
 class _Killed(BaseException):
     """The worker is dead."""
 
@@ -76,17 +81,6 @@ class _Killed(BaseException):
 class _Worker:
     chains: ChainRegistry
     engine: TransactionEngine
-
-
-@dataclass(frozen=True, slots=True)
-class _Intent:
-    """What was asked for, by the id of its row."""
-
-    sender: Address
-    to: Address
-    value: int
-    reverts: bool
-    may_expire: bool
 
 
 class _Custody(Keys):
@@ -105,6 +99,14 @@ class _Custody(Keys):
         if errors and isinstance(errors[0], Forbidden):
             self.refused |= {tx.value for _, tx in items[: len(errors)]}
         return [*errors, *await super().sign_transactions(items[len(errors) :])]
+
+    async def list_visible(self, uow: UnitOfWork, principal: Principal) -> None:
+        """All of the app's."""
+
+    async def check_withdrawal(
+        self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
+    ) -> None:
+        """Allowed."""
 
 
 class World:
@@ -126,7 +128,8 @@ class World:
         )
         self._workers = [self._hire(), self._hire()]
         self._values = count(1)
-        self._intents: dict[str, _Intent] = {}
+        self._intents: dict[str, Intent] = {}
+        self._taken_back: set[str] = set()
         self._own: dict[tuple[Address, int], bytes] = {}
         """Raw transactions of callers, by sender and nonce."""
         self._death: Die | None = None
@@ -170,6 +173,8 @@ class World:
         match event:
             case Pay():
                 await self._queue(event)
+            case Cancel():
+                await self._cancel(event.which)
             case PayYourself():
                 await self._claim(event.account)
             case Stranger():
@@ -207,7 +212,7 @@ class World:
 
     async def _queue(self, pay: Pay) -> None:
         sender = address(pay.account)
-        intent = _Intent(
+        intent = Intent(
             sender, REFUSES if pay.reverts else SINK, next(self._values), pay.reverts, pay.deadline is not None
         )
         async with self._database.tenant(APP) as uow:
@@ -230,6 +235,16 @@ class World:
                 ),
             )
         self._intents[queued.id] = intent
+
+    async def _cancel(self, which: int) -> None:
+        if not self._intents:
+            return
+        one = list(self._intents)[which % len(self._intents)]
+        self._taken_back.add(one)
+        service = TransactionsService(self._sender(0), self._keys, self._clock)  # type: ignore[arg-type]  # what cancelling asks
+        with suppress(NotCancellable):
+            async with self._database.tenant(APP) as uow:
+                await service.cancel(uow, Principal(kind="app", app_id=APP), one)
 
     async def _claim(self, index: int) -> None:
         """A caller asks for the next nonce, signs, claims and sends; it gives up when the node does not answer."""
@@ -343,10 +358,12 @@ class World:
         waiting = [
             t
             for t in await self._rows()
-            if not t.state.is_terminal and t.state is not State.MINED and not self._has_stranger(t.sender, t.nonce)
+            if not t.state.is_terminal
+            and t.state is not State.MINED
+            and not has_stranger(self._node.chain, t.sender, t.nonce)
         ]
         if waiting:
-            raise Broken(f"not healed within {HEALS_WITHIN} blocks: " + "; ".join(map(_describe, waiting)))
+            raise Broken(f"not healed within {HEALS_WITHIN} blocks: " + "; ".join(map(describe, waiting)))
         self._mine(FINALITY + 1)
         await self._settle()
 
@@ -376,111 +393,28 @@ class World:
         return found
 
     async def _check(self) -> None:
-        """Each effect once, no gap, no reservation left behind, rows equal to the chain, a history without holes."""
-        chain, found = self._node.chain, await self._rows()
-        on_chain = Counter(
-            (outcome.tx.sender, outcome.tx.to, outcome.tx.value)
-            for _, outcome in chain.places.values()
-            if outcome.tx.to != STRANGER
-        )
-        for t in found:
-            intent = self._intents[t.id]
-            times = on_chain.pop((intent.sender, intent.to, intent.value), 0)
-            if t.is_final:
-                _demand(times == 1, f"final, and {times} times on the chain", t)
-                self._check_place(t, intent)
-            else:
-                expired = t.state in (State.EXPIRED, State.CANCELLED) and intent.may_expire
-                overtaken = t.state is State.REPLACED_EXTERNALLY and self._has_stranger(t.sender, t.nonce)
-                refused = t.state is State.DROPPED and t.value in self._keys.refused
-                _demand(expired or overtaken or refused, "did not happen", t)
-                _demand(times == 0, f"given up, and {times} times on the chain", t)
-        for (sender, nonce), raw in self._own.items():
-            tx = decode(raw)
-            if self._has_stranger(sender, nonce):
-                continue
-            _demand(on_chain.pop((sender, tx.to, tx.value), 0) == 1, f"nonce {nonce} of a caller is not on the chain")
-        strangers = {key: times for key, times in on_chain.items() if (key[1], key[2]) != (key[0], 0)}
-        _demand(not strangers, f"on the chain, and nobody asked for it: {strangers}")
-        _demand(len(self._node.pool) == 0, f"left in the pool: {list(self._node.pool)}")
-        self._check_signatures()
-        await self._check_tables(found)
-
-    def _has_stranger(self, sender: Address, nonce: int | None) -> bool:
-        """Whether somebody else has used this nonce on the chain."""
-        return any(
-            (outcome.tx.sender, outcome.tx.nonce, outcome.tx.to) == (sender, nonce, STRANGER)
-            for _, outcome in self._node.chain.places.values()
-        )
-
-    def _check_place(self, t: Transaction, intent: _Intent) -> None:
-        place = self._node.chain.places.get(t.hash or b"")
-        if place is None:
-            raise Broken(f"the row's hash is not that of the chain: {_describe(t)}")
-        block, outcome = place
-        said = (t.block_number, t.block_hash, t.nonce, t.succeeded, t.gas_used, t.effective_gas_price, t.fee_paid)
-        true = (
-            block.number,
-            block.hash,
-            outcome.tx.nonce,
-            outcome.succeeded,
-            outcome.gas_used,
-            outcome.price,
-            outcome.gas_used * outcome.price,
-        )
-        _demand(said == true, f"row and chain differ: {said} and {true}", t)
-        _demand(t.state is (State.REVERTED_FINAL if intent.reverts else State.FINAL), "ended in the wrong state", t)
-
-    def _check_signatures(self) -> None:
-        """Two forms of a nonce differ in their fees only, or one of them takes the other back."""
-        contents: dict[tuple[str, int], set[tuple[str | None, int]]] = {}
-        for sender, tx in self._keys.signed_by:
-            if (tx.to, tx.value) != (sender, 0):
-                contents.setdefault((sender, tx.nonce), set()).add((tx.to, tx.value))
-        twice = {key: content for key, content in contents.items() if len(content) > 1}
-        _demand(not twice, f"signed for two things: {twice}")
-
-    async def _check_tables(self, found: list[Transaction]) -> None:
-        chain = self._config.chain
-        state = self._node.chain.head.state
+        found = await self._rows()
         async with self._database.system("test") as uow:
             reserved = await uow.fetch(
-                "select address, nonce, transaction_id from nonce_reservations where chain = %s", (chain,)
+                "select address, nonce from nonce_reservations where chain = %s", (self._config.chain,)
             )
             steps = await uow.fetch(
                 "select transaction_id, version, from_state, to_state, facts from transaction_steps"
                 " where transaction_id = any(%s) order by transaction_id, version",
                 ([t.id for t in found],),
             )
-        beyond = [row for row in reserved if row["nonce"] >= state.nonce(row["address"])]
-        _demand(not beyond, f"reserved, and not on the chain: {beyond}")
-        ours = {(row["address"], row["nonce"]) for row in reserved}
-        mined = {(outcome.tx.sender, outcome.tx.nonce) for _, outcome in self._node.chain.places.values()}
-        strangers = {
-            (outcome.tx.sender, outcome.tx.nonce)
-            for _, outcome in self._node.chain.places.values()
-            if outcome.tx.to == STRANGER
-        }
-        _demand(ours | strangers == mined, f"reserved and not mined, or the reverse: {(ours | strangers) ^ mined}")
-        version: dict[str, tuple[int, str | None]] = {}
-        for row in steps:
-            before = version.get(row["transaction_id"], (0, None))
-            _demand((row["version"], row["from_state"]) == (before[0] + 1, before[1]), f"a hole in the history: {row}")
-            version[row["transaction_id"]] = (row["version"], row["to_state"])
-            if (dropped := row["facts"].get("dropped_hash")) is not None:
-                block = self._node.chain.by_hash[bytes.fromhex(dropped[2:])]
-                _demand(not self._node.chain.is_canonical(block), f"taken back, and its block is there: {row}")
-        for t in found:
-            _demand(version[t.id] == (t.version, t.state.value), f"history ends with {version[t.id]}", t)
-
-
-def _demand(holds: bool, words: str, t: Transaction | None = None) -> None:
-    if not holds:
-        raise Broken(words if t is None else f"{words}: {_describe(t)}")
-
-
-def _describe(t: Transaction) -> str:
-    return f"value {t.value}, {t.state.value}, nonce {t.nonce}, attempt {t.attempt}, reason {t.reason!r}"
+        Verdict(
+            chain=self._node.chain,
+            pool=[tx for node in self._nodes for tx in node.pool],
+            rows=found,
+            intents=self._intents,
+            taken_back=self._taken_back,
+            refused=self._keys.refused,
+            own={key: decode(raw) for key, raw in self._own.items()},
+            signed=self._keys.signed_by,
+            reserved={(row["address"], row["nonce"]) for row in reserved},
+            steps=steps,
+        ).check()
 
 
 @contextmanager
