@@ -37,6 +37,7 @@ class Cancel:
 
     which: int
     """Its place among them, counted from the first and over again from the last."""
+    during_step: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class PayYourself:
     """A caller has a nonce claimed for a transaction that it signs and sends itself."""
 
     account: int
+    during_step: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,13 @@ def script(seed: int) -> list[Event]:
         elif roll < trouble + strangers:
             events.append(Stranger(dice.randrange(accounts)))
         elif roll < trouble + strangers + cancels:
-            events.append(Cancel(dice.randrange(20)))
+            events.append(Cancel(dice.randrange(20), during_step=dice.random() < 0.4))
         elif roll < trouble + strangers + cancels + 0.15:
-            events.append(_pay(dice, accounts) if dice.random() < 0.8 else PayYourself(dice.randrange(accounts)))
+            events.append(
+                _pay(dice, accounts)
+                if dice.random() < 0.8
+                else PayYourself(dice.randrange(accounts), during_step=dice.random() < 0.4)
+            )
         elif roll < 0.95:
             events.append(Mine(dice.choice((1, 1, 1, 2, 4)), empty=dice.random() < 0.3))
         else:

@@ -8,7 +8,7 @@ tests/unit/transactions/test_kill.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -174,9 +174,9 @@ class World:
             case Pay():
                 await self._queue(event)
             case Cancel():
-                await self._cancel(event.which)
+                await self._beside(self._cancel(event.which), during_step=event.during_step)
             case PayYourself():
-                await self._claim(event.account)
+                await self._beside(self._claim(event.account), during_step=event.during_step)
             case Stranger():
                 self._send_past_us(event.account)
             case Mine():
@@ -235,6 +235,13 @@ class World:
                 ),
             )
         self._intents[queued.id] = intent
+
+    async def _beside(self, request: Coroutine[Any, Any, None], *, during_step: bool) -> None:
+        """What a caller asks for, alone or while a worker makes a step."""
+        if during_step:
+            await asyncio.gather(self._step(0), request)
+        else:
+            await request
 
     async def _cancel(self, which: int) -> None:
         if not self._intents:
