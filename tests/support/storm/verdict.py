@@ -80,8 +80,8 @@ class Verdict:
                 self._check_place(t)
         for (sender, nonce), tx in self.own.items():
             times = on_chain.pop((sender, tx.to, tx.value), 0)
-            wanted = 0 if has_stranger(self.chain, sender, nonce) else 1
-            _demand(times == wanted, f"nonce {nonce} of a caller is {times} times on the chain")
+            is_overtaken = has_stranger(self.chain, sender, nonce) or _recipient(self.chain, sender, nonce) == sender
+            _demand(times == (not is_overtaken), f"nonce {nonce} of a caller is {times} times on the chain")
         for sender, to, value in on_chain:
             _demand((to, value) == (sender, 0), f"on the chain, and nobody asked for it: {value} wei to {to}")
 
@@ -142,10 +142,13 @@ class Verdict:
 
 def has_stranger(chain: Chain, sender: Address, nonce: int | None) -> bool:
     """Whether somebody else has used this nonce on the chain."""
-    return any(
-        (outcome.tx.sender, outcome.tx.nonce, outcome.tx.to) == (sender, nonce, STRANGER)
-        for _, outcome in chain.places.values()
-    )
+    return _recipient(chain, sender, nonce) == STRANGER
+
+
+def _recipient(chain: Chain, sender: Address, nonce: int | None) -> str | None:
+    """To whom the transaction goes that has this nonce on the chain; None: there is none."""
+    places = (outcome.tx for _, outcome in chain.places.values())
+    return next((tx.to for tx in places if (tx.sender, tx.nonce) == (sender, nonce)), None)
 
 
 def describe(t: Transaction) -> str:
