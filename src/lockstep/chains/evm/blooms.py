@@ -13,7 +13,7 @@ from lockstep.chains.evm.addresses import address_to_bytes, keccak256
 from lockstep.chains.evm.types import Address, Hash32
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def bloom_bits(item: bytes) -> int:
     """The three bits that an address (20 bytes) or a topic (32 bytes) sets, as a number of 2048 bits."""
     digest = keccak256(item)

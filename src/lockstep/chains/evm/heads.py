@@ -149,9 +149,9 @@ class HeadTracker:
                 self._wake.clear()
                 try:
                     head = await self._look()
-                except LockstepError as error:
-                    # Whoever asks for the head meets the same fault, and knows what to do about it.
-                    log.debug("head_not_seen", chain=self._config.chain, code=error.code)
+                except (LockstepError, LookupError, TypeError, ValueError) as error:
+                    # Whoever asks for the head meets the same fault, a block that is none included, and knows what to do.
+                    log.debug("head_not_seen", chain=self._config.chain, reason=type(error).__name__)
                 else:
                     self._saw(head, loop.time())
                 await pause(self._wake, self._pause())

@@ -83,6 +83,19 @@ async def test_newest__watched_node_fails__says_so(node: StubNode) -> None:
     await client.close()
 
 
+async def test_newest__node_answers_nonsense_for_a_while__watch_goes_on(node: StubNode) -> None:
+    client = make_client(node, block_seconds=0.01)
+    async with client.heads.watching():
+        await until_head(client, 100)
+        node.answers["eth_getBlockByNumber"] = lambda _: {"number": "0x65"}
+        asked = node.count("eth_getBlockByNumber")
+        await until(lambda: node.count("eth_getBlockByNumber") > asked + 2)
+        del node.answers["eth_getBlockByNumber"]
+        node.head = 102
+        await until_head(client, 102)
+    await client.close()
+
+
 async def test_changed__new_head__wakes_everyone(node: StubNode) -> None:
     client = make_client(node)
     stop = asyncio.Event()
