@@ -25,6 +25,7 @@ import lockstep
 from lockstep.app import settings as module
 from lockstep.app.roles import openapi_document
 from lockstep.app.settings import PREFIX, MigrateSettings, Settings, SignerSettings
+from lockstep.chains.evm import PROFILES
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 ROLES = ((Settings, "serve, work"), (SignerSettings, "signer"), (MigrateSettings, "migrate"))
@@ -80,7 +81,28 @@ def metrics() -> str:
     return "| metric | type | meaning |\n|---|---|---|\n" + "\n".join(rows)
 
 
-PARTS = {("api.md", "routes"): routes, ("operations.md", "settings"): settings, ("operations.md", "metrics"): metrics}
+def profiles() -> str:
+    """One table: what each kind of chain comes with."""
+    rows = [
+        "| profile | block, s | final | least tip, wei | fees | a higher fee helps | data fee | most gas |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, profile in PROFILES.items():
+        final = f"`{profile.finality_tag}`" if profile.finality_tag else f"{profile.finality_blocks} blocks deep"
+        rows.append(
+            f"| `{name}` | {profile.block_seconds:g} | {final} | {profile.min_priority_fee_per_gas:,} | {profile.fee_style} |"
+            f" {'yes' if profile.has_fee_auction else 'no'} | {profile.data_fee} |"
+            f" {'as the block' if profile.transaction_gas_cap is None else f'{profile.transaction_gas_cap:,}'} |"
+        )
+    return "\n".join(rows)
+
+
+PARTS = {
+    ("api.md", "routes"): routes,
+    ("operations.md", "profiles"): profiles,
+    ("operations.md", "settings"): settings,
+    ("operations.md", "metrics"): metrics,
+}
 
 
 def fill(text: str, name: str, content: str) -> str:
