@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -40,6 +41,8 @@ from lockstep.chains.evm import (
     Address,
     BadAddress,
     ChainConfig,
+    ChainProfile,
+    DataFee,
     FeeStyle,
     UnknownChain,
     parse_address,
@@ -243,8 +246,14 @@ class ChainSettings(Section):
     """Name that nodes give to the highest final block; with `finality_blocks` both must hold. Only where neither is given, the profile decides."""
     block_seconds: float | None = Field(None, gt=0)
     """Usual time between blocks."""
-    fee_style: Literal["eip1559", "legacy"] | None = None
-    """Whether transactions name a fee cap with a tip (type 2), or one gas price (type 0)."""
+    fee_style: FeeStyle | None = None
+    """`eip1559`: transactions name a fee cap with a tip (type 2). `legacy`: one gas price (type 0)."""
+    has_fee_auction: bool | None = None
+    """Whether a higher fee gets a waiting transaction in sooner; without, it is raised only when the base fee has passed it."""
+    data_fee: DataFee | None = None
+    """How a roll-up charges for its parent chain: `in_gas`, or `op_stack` beside the gas."""
+    transaction_gas_cap: int | None = Field(None, gt=0)
+    """Most gas of one transaction; bounds the headroom over an estimate."""
     max_fee_per_gas: int = Field(gt=0)
     """Wei; the ceiling of every transaction that does not name a lower one."""
     min_priority_fee_per_gas: int | None = Field(None, ge=0)
@@ -271,13 +280,13 @@ class ChainSettings(Section):
 
     def config(self) -> ChainConfig:
         """The form in which the chain client wants it: what is given, and the profile's values for the rest."""
-        profile = PROFILES[self.profile]
-        finality_blocks, finality_tag = profile.finality_blocks, profile.finality_tag
-        if self.finality_blocks is not None or self.finality_tag is not None:
-            finality_blocks = self.finality_blocks or 0
-            finality_tag = None if self.finality_tag == "none" else self.finality_tag
-        tip = self.min_priority_fee_per_gas
+        given = {one.name: value for one in fields(ChainProfile) if (value := getattr(self, one.name)) is not None}
+        if given.keys() & {"finality_blocks", "finality_tag"}:
+            given = {"finality_blocks": 0, "finality_tag": None} | given
+        if self.finality_tag == "none":
+            given["finality_tag"] = None
         return ChainConfig(
+            **asdict(replace(PROFILES[self.profile], **given)),
             chain=self.chain,
             chain_id=parse_chain(self.chain),
             name=self.name,
@@ -287,19 +296,10 @@ class ChainSettings(Section):
             private_by_default=self.private_by_default,
             private_fallback_blocks=self.private_fallback_blocks,
             read_quorum=self.read_quorum,
-            finality_blocks=finality_blocks,
-            finality_tag=finality_tag,
-            block_seconds=profile.block_seconds if self.block_seconds is None else self.block_seconds,
             max_fee_per_gas=self.max_fee_per_gas,
-            min_priority_fee_per_gas=profile.min_priority_fee_per_gas if tip is None else tip,
-            fee_style=profile.fee_style if self.fee_style is None else FeeStyle(self.fee_style),
-            has_fee_auction=profile.has_fee_auction,
-            data_fee=profile.data_fee,
-            transaction_gas_cap=profile.transaction_gas_cap,
             contracts={name: Address(address) for name, address in self.contracts.items()},
             first_block=self.first_block,
             log_range=self.log_range,
-            blooms=profile.blooms if self.blooms is None else self.blooms,
         )
 
     def registered_tokens(self) -> list[Token]:

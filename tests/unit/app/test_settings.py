@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.app.settings import PREFIX, MigrateSettings, Settings, SignerSettings
-from lockstep.chains.evm import PROFILES, ChainConfig, FeeStyle
+from lockstep.chains.evm import PROFILES, ChainConfig, DataFee, FeeStyle
 from lockstep.kit.settings import SettingsInvalid, load_settings
 
 FACTORY = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -171,6 +171,9 @@ def test_settings__profile_of_a_chain__gives_what_is_left_out_and_nothing_else(e
     )
     assert (given.finality_blocks, given.finality_tag, given.block_seconds) == (7, None, 3)
     assert (given.min_priority_fee_per_gas, given.fee_style) == (5, FeeStyle.LEGACY)
+    raised = config(profile="optimism", has_fee_auction=False, data_fee="in_gas", transaction_gas_cap=5, blooms=False)
+    assert (raised.has_fee_auction, raised.data_fee) == (False, DataFee.IN_GAS)
+    assert (raised.transaction_gas_cap, raised.blooms) == (5, False)
     hidden = config(private_rpc_url="https://relay/secret-relay-key", private_by_default=True)
     assert (hidden.private_rpc_url, hidden.private_fallback_blocks) == ("https://relay/secret-relay-key", None)
     assert "secret-relay-key" not in repr(hidden) + repr(load_settings(Settings, PREFIX))
