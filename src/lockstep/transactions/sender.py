@@ -5,6 +5,7 @@ Implements custody's ports `Sender` and `NonceLedger`. Decides nothing about per
 
 from __future__ import annotations
 
+from lockstep.assets import erc20_asset, native_asset
 from lockstep.chains.evm import (
     Address,
     BlockRef,
@@ -17,10 +18,12 @@ from lockstep.chains.evm import (
     NodeError,
     RpcFault,
     TransactionType,
+    TransferSimulator,
     UnsignedTransaction,
     intrinsic_gas,
     parse_address,
     read_data_fees,
+    to_checksum,
 )
 from lockstep.custody import Decision, QueuedTransaction, Quote, TransactionIntent
 from lockstep.kit.clock import Clock
@@ -33,6 +36,7 @@ from lockstep.transactions.store import nonces, rows
 from lockstep.transactions.types import State, Transaction
 
 _TRANSFER_GAS = 21_000
+_TRANSFERS_SHOWN = 50
 
 
 class TransactionSender:
@@ -40,6 +44,7 @@ class TransactionSender:
 
     def __init__(self, chains: ChainRegistry, clock: Clock) -> None:
         self._chains, self._clock = chains, clock
+        self._simulators = {client.chain: TransferSimulator(client) for client in chains}
 
     def config(self, chain: str) -> ChainConfig:
         """What is known about a chain.
@@ -176,6 +181,8 @@ class TransactionSender:
         if intent.gas_limit is not None:
             gas = intent.gas_limit
         data_fee = await _data_fee(client, intent, gas, fees, head.ref)
+        if will_revert is None:
+            simulation["transfers"] = await self._transfers(intent, head.ref)
         balance = await client.balance(sender, head.ref)
         simulation["balance"] = str(balance)
         if will_revert is None and balance < cost(intent.value, gas, fees.max_fee_per_gas, data_fee):
@@ -188,6 +195,27 @@ class TransactionSender:
             will_revert=will_revert,
             simulation=simulation,
         )
+
+    async def _transfers(self, intent: TransactionIntent, block: BlockRef) -> list[dict[str, str]] | None:
+        """What would move, the first `_TRANSFERS_SHOWN`, with CAIP-19 names; None when the nodes do not say."""
+        found = await self._simulators[intent.chain].transfers(
+            parse_address(intent.from_address),
+            None if intent.to is None else parse_address(intent.to),
+            intent.data,
+            intent.value,
+            block,
+        )
+        if found is None:
+            return None
+        return [
+            {
+                "asset": native_asset(intent.chain) if one.token is None else erc20_asset(intent.chain, one.token),
+                "from": to_checksum(one.sender),
+                "to": to_checksum(one.recipient),
+                "amount": str(one.amount),
+            }
+            for one in found[:_TRANSFERS_SHOWN]
+        ]
 
     async def claim(self, uow: UnitOfWork, chain: str, address: str, nonce: int, digest: bytes) -> None:
         """Reserve a nonce for a digest that is signed for the caller, who sends it. The same digest may come again.

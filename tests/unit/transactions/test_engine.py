@@ -472,6 +472,14 @@ async def test_quote__transfer_revert_and_shortage__told(desk: Desk) -> None:
     quote = await desk.sender.quote(intent())
     assert (quote.gas_limit, quote.will_revert) == (21_000, None)
     assert quote.max_fee_per_gas > 0
+    assert quote.simulation["transfers"] == [
+        {
+            "asset": f"{desk.client.chain}/slip44:60",
+            "from": to_checksum(address(0)),
+            "to": to_checksum(address(5)),
+            "amount": "1",
+        }
+    ]
     token = await deploy(desk.client, "DemoToken", ["Alpha", "ALP", 6])
     bad = await desk.sender.quote(intent(to=token, value=0, data=TOKEN.encode("transfer", [address(3), 5])))
     assert bad.will_revert

@@ -54,6 +54,7 @@ from lockstep.chains.evm.outcomes import SendOutcome, SendResult, classify_send
 from lockstep.chains.evm.profiles import PROFILES, ChainProfile, DataFee, FeeStyle, FinalityTag
 from lockstep.chains.evm.registry import ChainRegistry
 from lockstep.chains.evm.signatures import HALF_ORDER, ORDER, encode_signature, personal_digest, recover_address
+from lockstep.chains.evm.simulation import Transfer, TransferSimulator
 from lockstep.chains.evm.transactions import (
     SignedTransaction,
     TransactionType,
@@ -124,6 +125,8 @@ __all__ = [
     "SignedTransaction",
     "Speed",
     "TransactionType",
+    "Transfer",
+    "TransferSimulator",
     "TypedData",
     "TypedDataDigest",
     "TypedValue",
