@@ -22,7 +22,8 @@ DATA_FEE_HEADROOM_PERCENT = 50
 def bound_fees(
     market: FeeMarket, offer: Fees, ceiling: int, tip_ceiling: int | None, *, is_legacy: bool
 ) -> Fees | None:
-    """The offer under the ceilings; None when the next block would not take them, which means wait.
+    """The offer under the ceilings; None when the next block would not take them or pools would refuse them, which means wait:
+    what no pool takes must not get a nonce, or it holds up its account.
 
     Where the ceilings cut the offer, an eighth is left below them as long as the next block takes that too: so there is room
     for one replacement, and a transaction that reaches its ceiling is not stuck there. Wei per gas.
@@ -38,9 +39,8 @@ def bound_fees(
     if tip_ceiling is not None:
         tip = _cut(tip, tip_ceiling, market.least_tip)
     max_fee = _cut(wanted, ceiling, market.least_fee + tip)
-    if max_fee < market.least_fee + min(tip, 1):
-        return None
-    return Fees(max_fee, min(tip, max_fee - market.least_fee))
+    tip = min(tip, max_fee - market.least_fee)
+    return None if tip < market.least_tip else Fees(max_fee, tip)
 
 
 def bump_fees(old: Fees, offer: Fees, ceiling: int, tip_ceiling: int | None, *, is_legacy: bool) -> Fees | None:

@@ -147,6 +147,18 @@ async def test_legacy__through_custody__policy_sees_type_0_and_the_signer_signs_
     await chains.close()
 
 
+async def test_tip_ceiling__below_what_pools_take__waits_without_a_nonce_and_holds_up_nobody(
+    open_desk: OpenDesk,
+) -> None:
+    desk = await open_desk(min_priority_fee_per_gas=25 * 10**9)
+    low = await desk.submit(max_priority_fee_per_gas=24 * 10**9)
+    good = await desk.submit(max_priority_fee_per_gas=25 * 10**9)
+    assert (await desk.run_until(good.id, State.MINED, State.FINAL)).max_priority_fee_per_gas == 25 * 10**9
+    waiting = await desk.get(low.id)
+    assert (waiting.state, waiting.nonce) == (State.QUEUED, None)
+    assert "least tip is 25000000000 wei" in (waiting.reason or "")
+
+
 async def place_fee_oracle(desk: Desk, wei_per_byte: int) -> None:
     """Stand for the OP stack's fee oracle: a contract that answers with a fee for each byte of its calldata."""
     code = f"3663{wei_per_byte:08x}0260005260206000f3"

@@ -52,7 +52,9 @@ def test_bound_fees__any_ceiling__never_above_it_and_enough_for_the_next_block(
     offer = market.offer(speed, is_legacy=is_legacy)
     bound = bound_fees(market, offer, ceiling, tip_ceiling, is_legacy=is_legacy)
     if bound is None:
-        assert min(ceiling, offer.max_fee_per_gas) < market.least_fee + 1
+        least_tip = 0 if is_legacy else market.least_tip
+        no_tip = not is_legacy and tip_ceiling is not None and tip_ceiling < least_tip
+        assert no_tip or ceiling < market.least_fee + least_tip
         return
     assert bound.max_fee_per_gas <= min(ceiling, offer.max_fee_per_gas)
     assert bound.max_priority_fee_per_gas <= bound.max_fee_per_gas
@@ -62,6 +64,7 @@ def test_bound_fees__any_ceiling__never_above_it_and_enough_for_the_next_block(
     else:
         assert tip_ceiling is None or bound.max_priority_fee_per_gas <= tip_ceiling
         assert bound.max_priority_fee_per_gas <= offer.max_priority_fee_per_gas
+        assert bound.max_priority_fee_per_gas >= market.least_tip
 
 
 @given(markets(), st.sampled_from(Speed), gwei, st.none() | gwei)

@@ -146,6 +146,8 @@ def _plan(
         if offered is None:
             asked, ceiling = "gas price" if t.is_legacy else "base fee", lane.fee_ceiling(t)
             reason = f"the {asked} is {market.least_fee} wei, its fee ceiling {ceiling}; waits for a lower one"
+            if t.max_priority_fee_ceiling is not None and t.max_priority_fee_ceiling < market.least_tip:
+                reason = f"the least tip is {market.least_tip} wei, its ceiling of the tip {t.max_priority_fee_ceiling}"
             plan.waits[t.id] = (t, wait(t, reason, now, _pause(lane)))
             continue
         if isinstance(offered, str):
