@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from tests.support.evm import address, code_that_reverts, config, deploy, send
 from tests.support.transactions import APP, WALLET, Desk
 
@@ -283,6 +284,28 @@ async def test_reorganisation__mined_block_dropped__same_bytes_again(desk: Desk)
     assert len(desk.keys.signed) == 1
     head = await desk.client.head()
     assert await desk.client.balance(address(5), head) == 10**22 + 9
+
+
+async def test_reorganisation__deeper_than_finality__told_and_nothing_undone(desk: Desk) -> None:
+    def told() -> float:
+        return REGISTRY.get_sample_value("lockstep_final_blocks_reorganised_total", {"chain": desk.client.chain}) or 0
+
+    before = told()
+    queued = await desk.submit()
+    await desk.run_until(queued.id, State.MINED)
+    await desk.mine(2)
+    await desk.run_until(queued.id, State.FINAL)
+    await desk.mine(1)
+    await desk.engine.step()
+    assert told() == before
+    await desk.client.call("anvil_reorg", [4, []])
+    async with asyncio.timeout(15):
+        while told() == before:
+            await desk.engine.step()
+            await desk.mine(1)
+    await desk.engine.step()
+    assert told() == before + 1
+    assert (await desk.get(queued.id)).state is State.FINAL
 
 
 async def test_dropped_from_the_pool__resent(desk: Desk) -> None:

@@ -36,6 +36,8 @@ class Lane:
     settings: EngineSettings
     head_seen: Hash32 | None = None
     """Head of the last look at what is in flight."""
+    final_seen: tuple[int, Hash32] | None = None
+    """Number and hash of the highest block in which something became final."""
     market_seen: tuple[Hash32, FeeMarket] | None = None
     """Fee market at the newest head."""
     gaps_seen: dict[tuple[Address, int], datetime] = field(default_factory=dict)

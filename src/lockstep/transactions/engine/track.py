@@ -17,6 +17,7 @@ from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.transactions.engine.broadcast import broadcast
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
+from lockstep.transactions.engine.finality import check_final, remember_final
 from lockstep.transactions.engine.replace import STEP as REPLACE_STEP
 from lockstep.transactions.engine.replace import cancel, next_form
 from lockstep.transactions.engine.rules import final_state, wants_cancellation, wants_speed_up
@@ -43,6 +44,8 @@ async def track(lane: Lane) -> int:
     moved = await _track_unmined(lane, head, everything=is_new)
     if is_new or moved:
         moved += await _track_mined(lane, head)
+    if is_new:
+        await check_final(lane)
     lane.head_seen = head.hash
     return moved
 
@@ -285,6 +288,7 @@ async def _track_mined(lane: Lane, head: BlockRef) -> int:
         moved += await _reinclude(lane, gone)
     if deep:
         deep = await _agreed_on(lane, blocks, set(deep))
+        remember_final(lane, [(number, block_hash) for number, block_hash in blocks if block_hash in deep])
     while deep:
         count = await _finalise(lane, deep, head)
         moved += count
