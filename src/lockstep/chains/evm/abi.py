@@ -170,6 +170,25 @@ class AbiEvent:
     def topic(self) -> Hash32:
         return event_topic(self.signature)
 
+    @cached_property
+    def indexed(self) -> list[tuple[str, str | None]]:
+        """Name and type of each member in a topic; None: the topic is the hash of a value of a dynamic type."""
+        entries = [(entry["name"], _canonical(entry)) for entry in self.inputs if entry.get("indexed")]
+        return [(name, None if _is_hashed(kind) else kind) for name, kind in entries]
+
+    @cached_property
+    def plain(self) -> Abi:
+        """The members in the data."""
+        return [entry for entry in self.inputs if not entry.get("indexed")]
+
+    @cached_property
+    def plain_types(self) -> list[str]:
+        return [_canonical(entry) for entry in self.plain]
+
+    @cached_property
+    def names(self) -> list[str]:
+        return [entry["name"] for entry in self.inputs]
+
 
 class Contract:
     """The codec of one contract's ABI. Knows no address and calls nothing."""
@@ -186,6 +205,7 @@ class Contract:
         self._functions = _functions(abi, "function")
         self._errors = _functions(abi, "error")
         self._events = [AbiEvent(entry["name"], entry["inputs"]) for entry in abi if entry.get("type") == "event"]
+        self._event_by_topic = {event.topic: event for event in self._events}
         self._constructor: Abi = next((entry["inputs"] for entry in abi if entry.get("type") == "constructor"), [])
         for what in ([f.selector for f in self._functions], [e.topic for e in self._events]):
             if len(set(what)) != len(what):
@@ -268,21 +288,15 @@ class Contract:
         """
         raw_topics, raw_data = (log.topics, log.data) if isinstance(log, Log) else (log["topics"], log["data"])
         topics = [_as_bytes(topic) for topic in raw_topics]
-        event = next((e for e in self._events if topics and e.topic == topics[0]), None)
-        if event is None:
-            return None
-        indexed = [entry for entry in event.inputs if entry.get("indexed")]
-        plain = [entry for entry in event.inputs if not entry.get("indexed")]
-        if len(topics) != len(indexed) + 1:
+        event = self._event_by_topic.get(topics[0]) if topics else None
+        if event is None or len(topics) != len(event.indexed) + 1:
             return None  # the same signature with other members indexed is another contract's event
         args: dict[str, Any] = {}
-        for entry, topic in zip(indexed, topics[1:], strict=True):
-            kind = _canonical(entry)
-            is_hash = kind in ("string", "bytes") or kind.endswith("]") or kind.startswith("(")
-            args[entry["name"]] = topic if is_hash else abi_decode([kind], topic)[0]
-        values = abi_decode([_canonical(entry) for entry in plain], _as_bytes(raw_data))
-        args.update(_to_dict(plain, values))
-        return DecodedEvent(event.name, event.signature, {entry["name"]: args[entry["name"]] for entry in event.inputs})
+        for (name, kind), topic in zip(event.indexed, topics[1:], strict=True):
+            args[name] = topic if kind is None else abi_decode([kind], topic)[0]
+        values = abi_decode(event.plain_types, _as_bytes(raw_data))
+        args.update(_to_dict(event.plain, values))
+        return DecodedEvent(event.name, event.signature, {name: args[name] for name in event.names})
 
     def decode_error(self, data: bytes) -> str | None:
         """Name and values of a custom error of this ABI, for people; None when it is another one."""
@@ -312,6 +326,11 @@ def _functions(abi: Abi, kind: str) -> list[AbiFunction]:
         for entry in abi
         if entry.get("type") == kind
     ]
+
+
+def _is_hashed(kind: str) -> bool:
+    """Whether a topic holds the hash of a value of this type instead of the value."""
+    return kind in ("string", "bytes") or kind.endswith("]") or kind.startswith("(")
 
 
 def _canonical(entry: Mapping[str, Any]) -> str:
