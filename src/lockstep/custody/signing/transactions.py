@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lockstep.chains.evm import UnsignedTransaction, encode_signed, parse_chain, transaction_hash
 from lockstep.custody.errors import DecisionMismatch, DecisionUnknown
-from lockstep.custody.execution import TransactionPayload
+from lockstep.custody.execution import Signature, TransactionPayload
 from lockstep.custody.policy import CompiledPolicy
 from lockstep.custody.signing import store
 from lockstep.custody.signing.cancellations import (
@@ -140,32 +140,24 @@ class TransactionSigning:
     async def sign(self, items: Sequence[tuple[str, UnsignedTransaction]]) -> list[SignedTransaction | LockstepError]:
         """See `CustodyService.sign_transactions`."""
         answers: list[SignedTransaction | LockstepError] = [DecisionUnknown() for _ in items]
-        checked: list[_Checked] = []
         async with self._database.system("sign_transactions") as uow:
-            stored = await store.load_decisions(uow, [decision_id for decision_id, _ in items])
-            changed = [one.authority for one in stored.values() if has_changed(one.authority, one.decision)]
-            policies = await self._shelf.load(uow, changed)
-            for place, (decision_id, transaction) in enumerate(items):
-                found = stored.get(decision_id)
-                if found is None:
-                    continue
-                try:
-                    execution = self._check(found, transaction, policies)
-                except LockstepError as error:
-                    answers[place] = error
-                    self._recorder.record_failure(uow, found.decision, found.caller, error.code)
-                    continue
-                checked.append(_Checked(place, found, transaction, execution))
+            checked = await self._check_all(uow, dict(enumerate(items)), answers)
         if not checked:
             return answers
         signatures = await self._executor.execute([one.execution for one in checked])
+        made: dict[int, Signature] = {}
         async with self._database.system("sign_transactions") as uow:
-            signed: list[SignatureRecord] = []
             for one, signature in zip(checked, signatures, strict=True):
                 if isinstance(signature, LockstepError):
                     answers[one.place] = signature
                     self._recorder.record_failure(uow, one.stored.decision, one.stored.caller, signature.code)
-                    continue
+                else:
+                    made[one.place] = signature
+            # Stopped, frozen and revoked mean that nothing leaves from then on, however long the signer takes.
+            standing = await self._check_all(uow, {place: items[place] for place in made}, answers)
+            signed: list[SignatureRecord] = []
+            for one in standing:
+                signature = made[one.place]
                 raw = encode_signed(one.transaction, signature.r, signature.s, signature.y_parity)
                 result = SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=one.execution.digest)
                 answers[one.place] = result
@@ -173,6 +165,30 @@ class TransactionSigning:
                 signed.append(SignatureRecord(one.stored.decision, one.stored.caller, result.digest, facts))
             await self._recorder.record_signatures(uow, signed, self._clock.now())
         return answers
+
+    async def _check_all(
+        self,
+        uow: UnitOfWork,
+        items: Mapping[int, tuple[str, UnsignedTransaction]],
+        answers: list[SignedTransaction | LockstepError],
+    ) -> list[_Checked]:
+        """Those of the items, by place, that may be signed now; why the others may not is noted and put in their place."""
+        checked: list[_Checked] = []
+        stored = await store.load_decisions(uow, [decision_id for decision_id, _ in items.values()])
+        changed = [one.authority for one in stored.values() if has_changed(one.authority, one.decision)]
+        policies = await self._shelf.load(uow, changed)
+        for place, (decision_id, transaction) in items.items():
+            found = stored.get(decision_id)
+            if found is None:
+                continue
+            try:
+                execution = self._check(found, transaction, policies)
+            except LockstepError as error:
+                answers[place] = error
+                self._recorder.record_failure(uow, found.decision, found.caller, error.code)
+                continue
+            checked.append(_Checked(place, found, transaction, execution))
+        return checked
 
     async def _record(self, record: DecisionRecord) -> None:
         async with self._database.tenant(record.decision.app_id) as uow:

@@ -107,6 +107,18 @@ async def test_engage__while_the_signer_works__releases_nothing(world: World, sw
     assert await world.rows("select 1 as x from released_signatures") == []
 
 
+async def test_engage__while_the_signer_works_for_the_engine__releases_nothing(
+    world: World, switches: SwitchService
+) -> None:
+    app = await world.app()
+    wallet = await world.wallet(app)
+    decision = await decided(world, app, wallet)
+    world.executor.meanwhile = lambda: switches.engage(world.admin, None, "now")
+    (answer,) = await world.custody.sign_transactions([(decision, queued())])
+    assert isinstance(answer, SigningStopped)
+    assert await world.rows("select 1 as x from released_signatures") == []
+
+
 async def test_engage__one_app__leaves_the_others_alone(world: World, switches: SwitchService) -> None:
     one, other = await world.app("One"), await world.app("Other")
     wallet, others = await world.wallet(one), await world.wallet(other)
