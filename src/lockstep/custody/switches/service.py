@@ -27,7 +27,8 @@ class SwitchService:
         self._database, self._audit, self._clock = database, audit, clock
 
     async def engage(self, principal: Principal, app_id: AppId | None, reason: str) -> KillSwitch:
-        """Stop signing, at once. One that is engaged already stays as it is.
+        """Stop signing, at once. One that is engaged already stays as it is, except that an administrator's takes the place
+        of the app's own: else the app could end it.
 
         Args:
             app_id: of the app that is to sign nothing; None: the whole deployment.
@@ -36,16 +37,18 @@ class SwitchService:
             AppNotFound: there is none with this id for this caller.
         """
         _require_may(principal, app_id)
-        switch = KillSwitch(
-            id=new_id(), app_id=app_id, reason=reason, engaged_by=principal.label, engaged_at=self._clock.now()
-        )
+        now = self._clock.now()
+        switch = KillSwitch(id=new_id(), app_id=app_id, reason=reason, engaged_by=principal.label, engaged_at=now)
         async with self._database.system("kill_switch") as uow:
             await _require_app(uow, app_id)
-            if not await store.insert_switch(uow, switch):
+            while not await store.insert_switch(uow, switch):
                 standing = await store.find_engaged(uow, app_id)
-                if standing is not None:
+                if standing is None:
+                    continue  # it was released at this moment
+                if principal.kind != "admin" or standing.engaged_by.startswith("admin:"):
                     return standing
-                await store.insert_switch(uow, switch)  # the other one was released at this moment
+                await store.release_switch(uow, standing, principal.label, now)
+                self._note(uow, principal, standing, "released")
             self._note(uow, principal, switch, "engaged")
         _tell(switch, "engaged", principal)
         return switch

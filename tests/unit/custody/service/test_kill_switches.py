@@ -164,6 +164,23 @@ async def test_release__by_the_app_of_what_an_administrator_stopped__is_refused(
     assert await switches.list_engaged(app) == []
 
 
+async def test_engage__by_an_administrator_of_what_the_app_stopped__is_the_administrators(
+    world: World, switches: SwitchService
+) -> None:
+    app = await world.app()
+    await switches.engage(app, app.tenant, "mine")
+    taken_over = await switches.engage(world.admin, app.tenant, "investigation")
+    assert (taken_over.reason, taken_over.engaged_by) == ("investigation", world.admin.label)
+    with pytest.raises(CallerNotAllowed, match="only an administrator"):
+        await switches.release(app, app.tenant)
+    assert await switches.list_engaged(app) == [taken_over]
+    rows = await world.rows("select reason, released_by from kill_switches order by engaged_at, id")
+    assert [(row["reason"], row["released_by"]) for row in rows] == [
+        ("mine", world.admin.label),
+        ("investigation", None),
+    ]
+
+
 async def test_engage__by_others__is_refused_and_tells_nothing(world: World, switches: SwitchService) -> None:
     app, other = await world.app(), await world.app("Other")
     wallet = await world.wallet(app)
