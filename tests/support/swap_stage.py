@@ -24,7 +24,7 @@ from lockstep.chains.evm import (
     abi_encode_call,
     keccak256,
 )
-from lockstep.custody import Principal, SecretVault, Wallet
+from lockstep.custody import Principal, SecretVault, SigningStopped, Wallet
 from lockstep.kit.clock import ManualClock, SystemClock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import Forbidden
@@ -79,6 +79,8 @@ class Engine:
         self.hashes: dict[str, tuple[str, str]] = {}
         self.deadlines: dict[str, datetime | None] = {}
         self.is_revoked = False
+        self.is_taker_stopped = False
+        """Whether the kill switch of the taker's app is engaged."""
 
     async def send(
         self,
@@ -95,6 +97,8 @@ class Engine:
         self.deadlines[idempotency_key] = deadline_at
         if self.is_revoked and principal.name == "coordinator":
             raise Refused
+        if self.is_taker_stopped and principal.name == "coordinator":
+            raise SigningStopped(scope="app")
         if idempotency_key not in self.by_key:
             sent = self.by_key[idempotency_key] = new_id()
             sender = self.stage.accounts[wallet_id]

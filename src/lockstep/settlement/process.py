@@ -15,10 +15,10 @@ import structlog
 from prometheus_client import Counter
 
 from lockstep.chains.evm import address_from_bytes
-from lockstep.custody import Principal
+from lockstep.custody import Principal, SigningStopped
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
-from lockstep.kit.errors import Refuse
+from lockstep.kit.errors import LockstepError, Refuse
 from lockstep.kit.ids import AppId, WalletId
 from lockstep.kit.processes import Advance, ProcessRow
 from lockstep.settlement import escrow_store, store
@@ -193,7 +193,7 @@ class SwapProcess:
         swap = look.rows.swap
         transaction_id: str | None = None
         app_id: AppId | None = None
-        refusal: Refuse | None = None
+        refusal: LockstepError | None = None
         try:
             principal, wallet_id = await self._signer(uow, look.rows, send.leg)
             app_id = principal.tenant
@@ -206,7 +206,14 @@ class SwapProcess:
                 deadline_at=self._leg_deadline(look, send.leg, now),
                 wakes_id=swap.id,
             )
-        except Refuse as error:
+        except (Refuse, SigningStopped) as error:
+            if isinstance(error, SigningStopped):
+                if send.leg in PUBLIC_LEGS or error.fields.get("scope") != "app":
+                    raise
+                # A taker's app that stops itself must not hold up what others are owed: they act in its place, and where
+                # nobody else can, it is asked again at the next look.
+                if send.leg is Leg.DESTINATION_CANCEL:
+                    return
             refusal = error
             log.warning("swap_leg_refused", swap_id=swap.id, leg=send.leg.value, code=error.code)
         await store.insert_leg(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from tests.support.swap_stage import Stage
+from tests.support.swap_stage import AMOUNT, PRICE, Stage
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.custody import Principal
@@ -67,3 +67,34 @@ async def test_refusal_of_the_takers_policy__is_told_to_its_own_app_only(stage: 
     assert "fake session signer" not in seen.reason
     assert "fake session signer" not in str(await stage.swaps.get_timeline(maker, swap.id))
     assert "fake session signer" in str(await stage.swaps.get_timeline(stage.app, swap.id))
+
+
+async def test_kill_switch_of_the_takers_app__secret_is_out__maker_is_paid_all_the_same(stage: Stage) -> None:
+    secret = secrets.token_bytes(32)
+    order_hash = await stage.offer(secret)
+    swap = await stage.take_managed(order_hash)
+    await stage.until(swap.id, "both_final")
+    await stage.submit_secret(order_hash, secret)
+    stage.engine.is_taker_stopped = True
+    await stage.until(swap.id, "settled", seconds=4)
+    after = await stage.balances()
+    assert (after["taker source"], after["maker source"]) == (AMOUNT, 9 * AMOUNT)
+    assert after["maker destination"] >= PRICE
+
+
+async def test_kill_switch_of_the_takers_app__swap_goes_back__maker_is_refunded_and_the_taker_once_it_goes_on(
+    stage: Stage,
+) -> None:
+    before = await stage.balances()
+    swap = await stage.take_managed(await stage.offer(secrets.token_bytes(32)))
+    await stage.until(swap.id, "both_final")
+    stage.engine.is_taker_stopped = True
+    await stage.until(swap.id, "source_cancelling", seconds=5)
+    for _ in range(30):
+        await stage.pass_time(5)
+        await stage.work()
+    assert (await stage.balances())["maker source"] == before["maker source"]
+    assert (await stage.swaps.get_swap(stage.app, swap.id)).state == "source_cancelling"
+    stage.engine.is_taker_stopped = False
+    await stage.until(swap.id, "refunded", seconds=5)
+    assert await stage.balances() == before
