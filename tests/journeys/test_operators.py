@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.journeys.support import ETHER, FIRST, GWEI, App, Deployment, allow, new_key, payment, pays, until
@@ -130,3 +132,24 @@ def test_gap__signed_for_a_caller_who_never_sent__does_not_hold_up_the_next_paym
     assert app.wait_transaction(sent)["state"] == "final"
     filled = app.wait_transaction(fill["id"])
     assert (filled["state"], filled["value"], filled["to"]) == ("final", "0", wallet["address"])
+
+
+def test_doctor__an_account_is_low__names_it(standing: Deployment, app: App, tmp_path: Path) -> None:
+    wallet = app.wallet(ether=1)
+    sent = app.rpc(wallet["id"], payment(SHOP, 1))["transaction_id"]
+    app.wait_transaction(sent, "broadcast")
+    chains = json.loads(Path(standing.stack.devnet.environment("service")["LOCKSTEP_CHAINS_FILE"]).read_text())
+    file = tmp_path / "chains.json"
+
+    def look(threshold: int) -> tuple[str, str]:
+        file.write_text(json.dumps([{**chain, "low_balance_wei": threshold} for chain in chains]))
+        done = standing.command("doctor", "--json", LOCKSTEP_CHAINS_FILE=str(file))
+        assert done.returncode == 0
+        (found,) = [each for each in json.loads(done.stdout) if (each["group"], each["what"]) == ("balances", FIRST)]
+        return found["verdict"], found["detail"]
+
+    verdict, detail = look(10**30)
+    assert (verdict, "sending accounts have less than" in detail) == ("warn", True)
+    assert look(1)[0] in ("ok", "warn")  # other tests may have emptied a wallet
+    standing.mine(10)
+    app.wait_transaction(sent)

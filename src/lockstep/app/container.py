@@ -153,8 +153,9 @@ class Container:
         self.sender = TransactionSender(self.chains, self.clock)
         self.custody.connect(self.sender, self.sender)
         self.transactions = TransactionsService(self.sender, self.custody, self.clock)
+        low = {chain.chain: chain.low_balance_wei for chain in self.settings.chains}
         engine = EngineSettings(**self.settings.transactions.model_dump())
-        self.engine = TransactionEngine(self.database, self.chains, self.custody, self.clock, engine)
+        self.engine = TransactionEngine(self.database, self.chains, self.custody, self.clock, engine, low)
 
     def _build_swaps(self) -> None:
         settings = self.settings

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,8 @@ import psycopg
 
 from lockstep.app.doctor_chains import looks_at_chain
 from lockstep.app.migrate import check_schema
-from lockstep.app.settings import Settings
+from lockstep.app.settings import ChainSettings, Settings
+from lockstep.chains.evm import EvmClient
 from lockstep.custody import list_engaged_switches
 from lockstep.custody.execution import (
     AuthorizationKey,
@@ -30,6 +32,7 @@ from lockstep.custody.execution import (
 from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import Database
 from lockstep.kit.errors import LockstepError
+from lockstep.transactions import SENDS_SINCE, list_senders
 
 Verdict = Literal["ok", "warn", "fail"]
 _LOW_DISK_BYTES = 1 << 30
@@ -60,6 +63,8 @@ async def examine(settings: Settings) -> list[Finding]:
         looks.append(("swaps", "coordinator", lambda: _coordinator(settings)))
     for chain in settings.chains:
         looks += [("chains", what, look) for what, look in looks_at_chain(chain.config(), SystemClock())]
+        if chain.low_balance_wei:
+            looks.append(("balances", chain.chain, partial(_balances, settings, chain)))
     return list(await asyncio.gather(*(_look(*look) for look in looks)))
 
 
@@ -147,6 +152,26 @@ async def _coordinator(settings: Settings) -> str | tuple[Verdict, str]:
     if settings.coordinator is None:
         return "warn", "there is none: nobody finishes or undoes a swap whose party stops; set LOCKSTEP_COORDINATOR__*"
     return f"wallet {settings.coordinator.wallet_id} performs public duties"
+
+
+async def _balances(settings: Settings, chain: ChainSettings) -> str | tuple[Verdict, str]:
+    threshold, client = chain.low_balance_wei, EvmClient(chain.config())
+    database = await _open(settings)
+    try:
+        async with database.system("doctor") as uow:
+            senders = await list_senders(uow, chain.chain, SystemClock().now() - SENDS_SINCE)
+        balances = await client.balances(senders, await client.head())
+    finally:
+        await client.close()
+        await database.close()
+    low = [address for address, balance in zip(senders, balances, strict=True) if balance < threshold]
+    if not low:
+        return f"all {len(senders)} accounts that sent within {SENDS_SINCE.days} days have at least {threshold} wei"
+    named = ", ".join(low[:5]) + (", …" if len(low) > 5 else "")
+    return (
+        "warn",
+        f"{len(low)} of {len(senders)} sending accounts have less than {threshold} wei: {named}; send them coins",
+    )
 
 
 async def _open(settings: Settings) -> Database:

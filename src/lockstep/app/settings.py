@@ -266,6 +266,8 @@ class ChainSettings(Section):
     """Our contracts by name, for example {"EscrowFactory": "0x…"}."""
     first_block: int = Field(0, ge=0)
     """Block of our oldest contract."""
+    low_balance_wei: int = Field(0, ge=0)
+    """An account that sends and has less is counted in the metrics, logged, and named by `lockstep doctor`; 0: none is."""
     minimum_deposit_wei: int = Field(0, ge=0)
     """Least safety deposit of an order on this chain: a multiple of the gas of the public duties."""
     tokens: tuple[TokenSettings, ...] = ()

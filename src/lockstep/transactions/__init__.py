@@ -5,6 +5,7 @@ Knows no business reason for a transaction, holds no key, and decides nothing ab
 
 from lockstep.transactions.api import router
 from lockstep.transactions.engine import TransactionEngine
+from lockstep.transactions.engine.measure import SENDS_SINCE
 from lockstep.transactions.errors import (
     DoubleSignPrevented,
     FeeCeilingTooLow,
@@ -17,6 +18,7 @@ from lockstep.transactions.errors import (
 )
 from lockstep.transactions.sender import TransactionSender
 from lockstep.transactions.service import TransactionsService
+from lockstep.transactions.store.accounts import list_senders
 from lockstep.transactions.types import (
     ENGINE_STEPS,
     REPAIR_STEPS,
@@ -35,6 +37,7 @@ __all__ = [
     "ENGINE_STEPS",
     "REPAIR_STEPS",
     "REPLACEMENT_STEPS",
+    "SENDS_SINCE",
     "TERMINAL",
     "DoubleSignPrevented",
     "EngineSettings",
@@ -53,6 +56,7 @@ __all__ = [
     "TransactionSender",
     "TransactionSigner",
     "TransactionsService",
+    "list_senders",
     "public",
     "router",
 ]

@@ -20,6 +20,7 @@ from lockstep.transactions.engine.rules import (
     final_state,
     is_jammed,
     live_form,
+    low_accounts,
     open_gaps,
     unsigned_end,
     wants_cancellation,
@@ -156,3 +157,9 @@ def test_is_jammed__sent_or_not__by_blocks_or_their_usual_time() -> None:
     assert is_jammed(125, 100, NOW, NOW, 25, block)
     assert not is_jammed(10**6, None, NOW - timedelta(seconds=299), NOW, 25, block)
     assert is_jammed(0, None, NOW - timedelta(seconds=300), NOW, 25, block)
+
+
+def test_low_accounts__below_the_threshold__named_and_none_without_one() -> None:
+    balances = {address(0): 9, address(1): 10, address(2): 0}
+    assert low_accounts(balances, 10) == [address(0), address(2)]
+    assert low_accounts(balances, 0) == []

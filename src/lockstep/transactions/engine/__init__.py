@@ -8,7 +8,7 @@ step does outside is harmless when it is done again: the same digest, the same b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import psycopg
 import structlog
@@ -44,13 +44,19 @@ class TransactionEngine:
         signer: TransactionSigner,
         clock: Clock,
         settings: EngineSettings | None = None,
+        low_balances: Mapping[str, int] | None = None,
     ) -> None:
         """
         Args:
+            low_balances: by chain, the balance (wei) below which a sending account is told of.
             database: needs up to five connections per chain while it works.
         """
         self._chains = chains
-        self._lanes = [Lane(client, database, clock, signer, settings or EngineSettings()) for client in chains]
+        low = low_balances or {}
+        self._lanes = [
+            Lane(client, database, clock, signer, settings or EngineSettings(), low_balance=low.get(client.chain, 0))
+            for client in chains
+        ]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Faults of nodes, signer and database are waited out."""

@@ -40,6 +40,11 @@ class Lane:
     """Number and hash of the highest block in which something became final."""
     market_seen: tuple[Hash32, FeeMarket] | None = None
     """Fee market at the newest head."""
+    low_balance: int = 0
+    """An account that sends and has less, wei, is told of; 0: none is."""
+    measured_at: datetime | None = None
+    balances: dict[Address, int] = field(default_factory=dict)
+    """Of the sending accounts, wei, when they were last measured."""
     gaps_seen: dict[tuple[Address, int], datetime] = field(default_factory=dict)
     """Nonces that nobody has, below others in flight, and since when they were seen."""
     gaps_filled: dict[tuple[Address, int], datetime] = field(default_factory=dict)

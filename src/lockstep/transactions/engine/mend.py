@@ -21,6 +21,7 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Refuse, Retry
 from lockstep.kit.ids import new_id
 from lockstep.transactions.engine.context import Lane, build, change, decide_cancellation, move, write
+from lockstep.transactions.engine.measure import measure
 from lockstep.transactions.engine.replace import transfer_gas
 from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_jammed, open_gaps
 from lockstep.transactions.rules import bump_fees, content_hash
@@ -43,7 +44,7 @@ _jammed = Gauge(
 
 
 async def mend(lane: Lane) -> int:
-    """Look at every account with something in flight; returns how many gaps were filled.
+    """Look at every account with something in flight, and measure; returns how many gaps were filled.
 
     Raises:
         NodeUnavailable, NodeError: what was not filled is looked at again.
@@ -51,6 +52,7 @@ async def mend(lane: Lane) -> int:
     async with lane.database.system("engine") as uow:
         found = await accounts.list_in_flight(uow, lane.chain)
     head = (await lane.client.heads.newest()).ref
+    await measure(lane, head)
     addresses = [account.address for account in found]
     next_nonces = dict(zip(addresses, await lane.client.nonces(addresses, head), strict=True)) if found else {}
     _tell_jams(lane, [a for a in found if a.lowest >= next_nonces[a.address]], head)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from lockstep.chains.evm import FeeMarket, Fees
+from lockstep.chains.evm import Address, FeeMarket, Fees
 from lockstep.kit.money import ceil_div
 from lockstep.transactions.errors import FeeCeilingTooLow, NotCancellable, NotReplaceable
 from lockstep.transactions.rules import bound_fees, bump_fees
@@ -153,6 +153,11 @@ def is_jammed(
     if sent_block is not None:
         return head - sent_block >= blocks
     return now - reserved_at >= blocks * block_time
+
+
+def low_accounts(balances: Mapping[Address, int], threshold: int) -> list[Address]:
+    """Accounts with less than the threshold, wei; a threshold of 0 finds none."""
+    return [address for address, balance in balances.items() if balance < threshold]
 
 
 def final_state(succeeded: bool | None) -> State:

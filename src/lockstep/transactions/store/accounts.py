@@ -71,3 +71,29 @@ async def list_holders(
     for row in rows:
         found[row["address"]][row["nonce"]] = row["claimed_at"]
     return found
+
+
+async def find_oldest_pending(uow: UnitOfWork, chain: str) -> datetime | None:
+    """When the oldest transaction was queued that is neither mined nor over; None: there is none."""
+    row = await uow.get(
+        "select min(created_at) as oldest from transactions where chain = %s and state = any(%s) and due_at is not null",
+        (chain, ["queued", *IN_FLIGHT]),
+    )
+    oldest: datetime | None = row["oldest"]
+    return oldest
+
+
+async def list_senders(uow: UnitOfWork, chain: str, since: datetime, limit: int = 1_000) -> list[Address]:
+    """Accounts that got a nonce since then, by address; at most `limit` accounts are looked at."""
+    rows = await uow.fetch(
+        "with recursive sender (address, number) as ("
+        "  (select address, 1 from nonce_reservations where chain = %(chain)s order by address limit 1)"
+        "  union all select (select r.address from nonce_reservations r where r.chain = %(chain)s"
+        "   and r.address > s.address order by r.address limit 1), s.number + 1"
+        "  from sender s where s.address is not null and s.number < %(limit)s)"
+        " select s.address from sender s cross join lateral (select r.created_at from nonce_reservations r"
+        "  where r.chain = %(chain)s and r.address = s.address order by r.nonce desc limit 1) last"
+        " where s.address is not null and last.created_at >= %(since)s order by s.address",
+        {"chain": chain, "since": since, "limit": limit},
+    )
+    return [Address(row["address"]) for row in rows]
