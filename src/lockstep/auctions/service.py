@@ -249,7 +249,13 @@ class AuctionService:
         if keccak(secret) != order.signed.order.hashlock:
             raise SecretMismatch
         async with self._database.system("auctions") as uow:
-            await self._lock_secret(uow, order_hash, fill_index)
+            # First the swap, then the order: the order in which a step of the swap locks them.
+            await self._swaps.lock_unreleased(uow, order_hash, fill_index)
+            locked = await store.find_order(uow, order_hash, lock=True)
+            if locked is None:
+                raise OrderNotFound
+            if is_done(locked):
+                raise SecretTooLate(f"the order is {locked.state.value}", state=locked.state.value)
             return await self._book.hold_secret(uow, order_hash, fill_index, secret, self._clock.now())
 
     async def take_back_secret(self, principal: Principal, order_hash: bytes, fill_index: int) -> None:
@@ -260,17 +266,8 @@ class AuctionService:
         """
         await self._require_maker(principal, await self.get_order(order_hash))
         async with self._database.system("auctions") as uow:
-            await self._lock_secret(uow, order_hash, fill_index)
+            await self._swaps.lock_unreleased(uow, order_hash, fill_index)
             await store.delete_held_secrets(uow, order_hash)
-
-    async def _lock_secret(self, uow: UnitOfWork, order_hash: bytes, fill_index: int) -> None:
-        """First the swap, then the order: the order in which a step of the swap locks them."""
-        await self._swaps.lock_unreleased(uow, order_hash, fill_index)
-        locked = await store.find_order(uow, order_hash, lock=True)
-        if locked is None:
-            raise OrderNotFound
-        if is_done(locked):
-            raise SecretTooLate(f"the order is {locked.state.value}", state=locked.state.value)
 
     async def get_secret(self, principal: Principal, order_hash: bytes, fill_index: int) -> bytes:
         """The secret, for the taker of the fill: released, or shown on a chain.

@@ -53,6 +53,13 @@ _BEFORE_SECRET = frozenset(
         SwapState.DESTINATION_LOCKED,
     }
 )
+_NOT_OUT = _BEFORE_SECRET | {
+    SwapState.BOTH_FINAL,
+    SwapState.CANCELLED,
+    SwapState.DESTINATION_CANCELLING,
+    SwapState.SOURCE_CANCELLING,
+}
+"""States in which the secret need not be out; a swap on its way back may come forward again after a reorganisation."""
 
 
 class SwapService:
@@ -161,8 +168,11 @@ class SwapService:
             return
         await processes.wake(uow, KIND, [swap.id], self._clock.now())
         locked = await store.find_swap(uow, swap.id, lock=True)
-        if locked is None or locked.state not in _BEFORE_SECRET | {SwapState.BOTH_FINAL, SwapState.CANCELLED}:
-            raise SecretTooLate(f"the swap is {swap.state}", state=swap.state)
+        assert locked is not None, "swaps are never deleted"
+        if locked.secret_released_at is not None:
+            raise SecretTooLate("the secret is released", state=locked.state)
+        if locked.state not in _NOT_OUT:
+            raise SecretTooLate(f"the swap is {locked.state}", state=locked.state)
 
     async def secret_for_taker(self, principal: Principal, order_hash: bytes, fill_index: int) -> bytes:
         """The secret, for the taker of the fill only: released by the maker, or shown by a withdrawal on a chain.

@@ -125,6 +125,44 @@ async def test_take_back__after_the_look_that_would_release__wins(
         await stage.auctions.get_secret(stage.app, order_hash, 0)
 
 
+async def test_take_back__maker_has_released_it_itself__is_too_late(stage: Stage) -> None:
+    secret = secrets.token_bytes(32)
+    order_hash = await stage.offer(secret)
+    swap = await stage.take_managed(order_hash)
+    await stage.until(swap.id, "both_final")
+    await stage.submit_secret(order_hash, secret)
+    for late in (
+        stage.auctions.take_back_secret(stage.app, order_hash, 0),
+        stage.auctions.hold_secret(stage.app, order_hash, 0, secret),
+    ):
+        with pytest.raises(SecretTooLate, match="is released"):
+            await late
+    assert await sealed(stage) == []
+
+
+async def test_take_back__order_has_expired__forgets_the_secret_at_once(stage: Stage) -> None:
+    secret = secrets.token_bytes(32)
+    order_hash = await stage.offer(secret)
+    await stage.auctions.hold_secret(stage.app, order_hash, 0, secret)
+    await stage.pass_time(10_000)
+    await stage.work()
+    assert (await stage.auctions.get_order(order_hash)).state == "expired"
+    await stage.auctions.take_back_secret(stage.app, order_hash, 0)
+    assert await sealed(stage) == []
+
+
+async def test_take_back__swap_goes_back__forgets_the_secret_at_once(stage: Stage) -> None:
+    secret = secrets.token_bytes(32)
+    order_hash = await stage.offer(secret)
+    await stage.auctions.hold_secret(stage.app, order_hash, 0, secret)
+    swap = await stage.take_managed(order_hash)
+    await stage.until(swap.id, "source_locked", "destination_locking", seconds=0)
+    stage.engine.is_revoked = True
+    await stage.until(swap.id, "source_cancelling")
+    await stage.auctions.take_back_secret(stage.app, order_hash, 0)
+    assert await sealed(stage) == []
+
+
 async def test_release__secret_does_not_open_any_more__is_left_to_the_makers_client(stage: Stage) -> None:
     secret = secrets.token_bytes(32)
     order_hash = await stage.offer(secret)
