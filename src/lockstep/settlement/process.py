@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import Counter
 
 from lockstep.chains.evm import address_from_bytes
-from lockstep.custody import Principal, SigningStopped
+from lockstep.custody import Principal, SigningStopped, list_engaged_switches
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import LockstepError, Refuse
@@ -229,7 +229,14 @@ class SwapProcess:
         )
 
     async def _release(self, uow: UnitOfWork, look: Look, now: datetime) -> None:
-        """Release the secret that the maker left with us, if it has not taken it back since the look."""
+        """Release the secret that the maker left with us, if it has not taken it back since the look.
+
+        The maker is not there to withdraw itself, so nothing goes out while the duty behind it could not be signed.
+        """
+        coordinator = await self._find_coordinator(uow)
+        for switch in await list_engaged_switches(uow):
+            if switch.app_id in (None, coordinator.principal.tenant):
+                raise SigningStopped("the secret is not released while the coordinator may not sign")
         terms, times = look.rows.terms, (look.source_head.timestamp, look.destination_head.timestamp)
         secret = await self._book.find_held_secret(uow, terms.order_hash, terms.fill_index)
         if secret is None or not await store.insert_secret(uow, look.rows.swap.id, secret, *times, now):

@@ -15,7 +15,7 @@ from lockstep.custody import Principal
 from lockstep.kit.clock import ManualClock, SystemClock
 from lockstep.kit.database import Database
 from lockstep.kit.ids import AppId, new_id
-from lockstep.kit.processes import Advance, ProcessRow, list_steps
+from lockstep.kit.processes import Advance, ProcessRow, find_process, list_steps
 from lockstep.settlement import SecretMismatch, SecretNotReleased, SecretTooLate, SwapProcess
 
 pytestmark = pytest.mark.chain
@@ -161,6 +161,28 @@ async def test_take_back__swap_goes_back__forgets_the_secret_at_once(stage: Stag
     await stage.until(swap.id, "source_cancelling")
     await stage.auctions.take_back_secret(stage.app, order_hash, 0)
     assert await sealed(stage) == []
+
+
+async def test_release__signing_is_stopped__waits_because_nobody_could_pay_the_maker(stage: Stage) -> None:
+    secret = secrets.token_bytes(32)
+    order_hash = await stage.offer(secret)
+    await stage.auctions.hold_secret(stage.app, order_hash, 0, secret)
+    swap = await stage.take_managed(order_hash)
+    await stage.until(swap.id, "destination_locked")
+    async with stage.database.system("test") as uow:
+        await uow.execute(
+            "insert into kill_switches (id, reason, engaged_by, engaged_at) values ('x', 'drill', 'admin:x', now())"
+        )
+    await stage.until(swap.id, "both_final")
+    await stage.work()
+    with pytest.raises(SecretNotReleased):
+        await stage.auctions.get_secret(stage.app, order_hash, 0)
+    async with stage.database.system("test") as uow:
+        process = await find_process(uow, "swap", swap.id)
+        assert process is not None
+        assert process["waiting_for"] == "retry"
+        await uow.execute("update kill_switches set released_by = 'admin:x', released_at = now()")
+    await stage.until(swap.id, "settled")
 
 
 async def test_release__secret_does_not_open_any_more__is_left_to_the_makers_client(stage: Stage) -> None:
