@@ -74,8 +74,7 @@ async def test_oldest_pending__something_waits__its_age_and_none_afterwards(desk
 
 async def test_jam__first_one_stays_unmined__counted_and_said_once_until_it_is_mined(desk: Desk) -> None:
     await desk.client.call("evm_setAutomine", [False])
-    # The least tip ceiling: it cannot be made dearer, and blocks take nothing at this base fee.
-    stuck = await desk.run_until((await desk.submit(max_priority_fee_per_gas=0)).id, State.BROADCAST)
+    stuck = await desk.run_until((await desk.submit()).id, State.BROADCAST)
     with capture_logs() as logs:
         async with asyncio.timeout(30):
             while not figure(desk, "transaction_jammed_accounts"):

@@ -92,8 +92,8 @@ async def test_speed_up__above_the_chains_ceiling__is_held_under_it(office: Offi
     assert (dearer.max_fee_per_gas or 0) <= office.client.config.max_fee_per_gas
 
 
-async def test_speed_up__tip_ceiling_of_zero__is_outbid_once_it_is_raised(office: Office) -> None:
-    sent = await office.stuck(max_priority_fee_per_gas=0)
+async def test_speed_up__tip_ceiling_at_the_least_tip__is_outbid_once_it_is_raised(office: Office) -> None:
+    sent = await office.stuck(max_priority_fee_per_gas=1_000_000)
     with pytest.raises(FeeCeilingTooLow, match="tip"):
         await speed_up(office, sent.id)
     await speed_up(office, sent.id, max_priority_fee_per_gas=GWEI)
