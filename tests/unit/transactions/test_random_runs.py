@@ -10,7 +10,10 @@ from tests.support.counts import examples
 from tests.support.storm import (
     Broken,
     Cancel,
+    Deny,
+    Die,
     Event,
+    Fault,
     Mine,
     Pay,
     Stale,
@@ -20,6 +23,7 @@ from tests.support.storm import (
     script,
     shrink,
 )
+from tests.support.stub_node import SendFault
 
 from lockstep.kit.database import Database
 
@@ -56,3 +60,22 @@ async def test_storm__any_seed__each_effect_once_and_healed(database: Database, 
 @pytest.mark.parametrize("name", ONCE_BROKEN)
 async def test_storm__once_broken__each_effect_once_and_healed(database: Database, name: str) -> None:
     await World.play(database, ONCE_BROKEN[name])
+
+
+@pytest.mark.xfail(
+    reason="what was lost behind a gap is sent again two blocks after the gap is closed, not with it", strict=True
+)
+async def test_storm__lost_behind_a_gap__healed_as_soon(database: Database) -> None:
+    await World.play(
+        database,
+        [
+            Fault(SendFault.LOSE, after=1),
+            Pay(1, deadline=20, with_next=True),
+            Unsigned(3),
+            Pay(1, with_next=True),
+            Pay(1, with_next=True),
+            Die(3),
+            Deny(1),
+            Cancel(13),
+        ],
+    )
