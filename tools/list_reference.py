@@ -167,7 +167,8 @@ def _doc(owner: type[BaseModel], name: str) -> str:
 
 def _read_words() -> dict[str, dict[str, str]]:
     words: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(module)).body:
+    source = "".join(path.read_text() for path in sorted(Path(inspect.getfile(module)).parent.glob("*.py")))
+    for node in ast.parse(source.replace("from __future__ import annotations", "")).body:
         if isinstance(node, ast.ClassDef):
             for field, after in zip(node.body, node.body[1:], strict=False):
                 if (
