@@ -219,6 +219,7 @@ async def _look_at_overdue(
         if gap is not None:
             reason = f"the nonce {gap} before it was given back; the account's next transaction or a self-send takes it"
             look.waits[t.id] = (t, wait(t, reason, now, _later(lane)))
+            resend.append((t, newest))  # so that a node that lost it has it when the gap closes
             continue
         first_block = newest.sent_block if newest.sent_block is not None else head.number
         if nonce == next_nonce[t.sender] and head.number - first_block >= lane.settings.replace_after_blocks:
