@@ -17,6 +17,7 @@ from lockstep.chains.evm import ChainRegistry
 from lockstep.kit.database import Database
 from lockstep.kit.errors import Retry
 from lockstep.transactions import EngineSettings, State, TransactionEngine, list_senders
+from lockstep.transactions.engine.measure import _balance
 
 pytestmark = pytest.mark.chain
 ETHER = 10**18
@@ -24,6 +25,7 @@ ETHER = 10**18
 
 @pytest.fixture
 async def desk(database: Database, anvil: Anvil) -> AsyncIterator[Desk]:
+    _balance.clear()  # figures of a process: other tests have left theirs
     chains = ChainRegistry([config(anvil, block_seconds=0.2)])
     made = Desk(database, chains, EngineSettings(resend_seconds=0.3, jam_blocks=4))
     low = {made.client.chain: 10_000 * ETHER}
