@@ -13,7 +13,7 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId, CorrelationId, WalletId
 from lockstep.kit.paging import MAX_LIMIT, Page, decode_cursor, page_of
 from lockstep.transactions.engine.context import cancellation_intent, change, intent_of, move
-from lockstep.transactions.engine.rules import check_cancellable, check_replaceable, sped_up_fees
+from lockstep.transactions.engine.rules import check_cancellable, check_replaceable, live_attempt, sped_up_fees
 from lockstep.transactions.errors import TransactionNotFound
 from lockstep.transactions.sender import TransactionSender, check_same
 from lockstep.transactions.store import attempts as attempt_rows
@@ -217,16 +217,16 @@ class TransactionsService:
         found = await self.get_visible(uow, principal, transaction_id, lock=True)
         check_replaceable(found)
         attempts = (await attempt_rows.list_attempts(uow, [found.id]))[found.id]
-        newest = attempts[-1] if attempts else None
+        live = live_attempt(found, attempts) if attempts else None
         wished = replace(
             found,
             max_fee_ceiling=found.max_fee_ceiling if max_fee_per_gas is None else max_fee_per_gas,
             max_priority_fee_ceiling=found.max_priority_fee_ceiling
             if max_priority_fee_per_gas is None
             else max_priority_fee_per_gas,
-            wanted_attempt=0 if newest is None else newest.attempt + 1,
+            wanted_attempt=attempts[-1].attempt + 1 if attempts else 0,
         )
-        fees = sped_up_fees(wished, newest, market, self._sender.config(found.chain).max_fee_per_gas)
+        fees = sped_up_fees(wished, live, market, self._sender.config(found.chain).max_fee_per_gas)
         wallet = await self._authority.find_wallet(uow, found.app_id, found.wallet_id)
         decision = await self._authority.decide_transaction(uow, principal, wallet, intent_of(wished))
         now = self._clock.now()

@@ -19,7 +19,7 @@ from lockstep.transactions.engine.rules import (
     content_of,
     final_state,
     is_jammed,
-    live_form,
+    live_attempt,
     low_accounts,
     open_gaps,
     unsigned_end,
@@ -85,11 +85,11 @@ def test_content_of__cancellation__nothing_to_itself() -> None:
     assert content_of(transaction(), Form.ORIGINAL) == transaction()
 
 
-def test_live_form__unsigned_cancellation__counts_only_while_it_is_to_be_signed() -> None:
+def test_live_attempt__unsigned_cancellation__counts_only_while_it_is_to_be_signed() -> None:
     attempts = [attempt(1), attempt(2, Form.CANCELLATION, is_signed=False)]
-    assert live_form(transaction(state=State.REPLACED), attempts) is Form.CANCELLATION
-    assert live_form(transaction(state=State.BROADCAST), attempts) is Form.ORIGINAL
-    assert live_form(transaction(), [attempt(1), attempt(2, Form.CANCELLATION)]) is Form.CANCELLATION
+    assert live_attempt(transaction(state=State.REPLACED), attempts).form is Form.CANCELLATION
+    assert live_attempt(transaction(state=State.BROADCAST), attempts).form is Form.ORIGINAL
+    assert live_attempt(transaction(), [attempt(1), attempt(2, Form.CANCELLATION)]).form is Form.CANCELLATION
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,26 @@ async def test_speed_up__in_the_pool__dearer_form_at_once_and_mined_once(office:
     assert (await office.received(), len(office.keys.signed)) == (7, 2)
 
 
+async def test_speed_up__forms_that_custody_refused__do_not_make_the_next_one_dearer(office: Office) -> None:
+    sent = await office.stuck(value=7)
+    office.keys.refusals[7] = PolicyDenied("not now")
+    for attempt in (2, 3, 4):
+        await speed_up(office, sent.id)
+        await office.run_until(sent.id, State.REPLACED)
+        refused = await office.run_until(sent.id, State.BROADCAST)
+        assert (refused.attempt, refused.max_fee_per_gas) == (attempt, sent.max_fee_per_gas)
+    office.keys.refusals.clear()
+
+    await speed_up(office, sent.id)
+    await office.run_until(sent.id, State.REPLACED, State.SIGNED)
+    dearer = await office.run_until(sent.id, State.BROADCAST)
+
+    step = -(-(sent.max_fee_per_gas or 0) * 9 // 8)
+    market = await office.service.fee_market(office.client.chain)
+    assert dearer.attempt == 5
+    assert dearer.max_fee_per_gas == max(step, market.offer(sent.speed, is_legacy=False).max_fee_per_gas)
+
+
 async def test_speed_up__twice_at_once__one_dearer_form(office: Office) -> None:
     sent = await office.stuck()
     await asyncio.gather(*(speed_up(office, sent.id) for _ in range(3)))

@@ -17,7 +17,7 @@ from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Refuse, Retry
 from lockstep.transactions.engine.context import Lane, build, change, decide_cancellation, move
-from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_late
+from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_late, live_attempt
 from lockstep.transactions.rules import bump_fees, content_hash, with_headroom
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces
@@ -67,14 +67,14 @@ async def next_form(
     The caller writes the change and marks the crash point after the commit.
 
     Args:
-        attempts: all of the transaction, oldest first: the newest is the dearest.
+        attempts: all of the transaction, oldest first.
     Raises:
         NodeUnavailable, NodeError: nothing was written.
     """
-    newest = attempts[-1]
+    newest, live = attempts[-1], live_attempt(t, attempts)
     form = Form.ORIGINAL if t.cancel_requested_at is None else Form.CANCELLATION
     ceiling, tip_ceiling = _ceilings(lane, t, form)
-    old = Fees(newest.max_fee_per_gas, newest.max_priority_fee_per_gas)
+    old = Fees(live.max_fee_per_gas, live.max_priority_fee_per_gas)
     speed = t.speed if form is Form.ORIGINAL else Speed.FAST
     fees = bump_fees(old, market.offer(speed, is_legacy=t.is_legacy), ceiling, tip_ceiling, is_legacy=t.is_legacy)
     if fees is None:

@@ -33,15 +33,16 @@ def content_of(transaction: Transaction, form: Form) -> Transaction:
     return replace(transaction, to=transaction.sender, value=0, data=b"")
 
 
-def live_form(transaction: Transaction, attempts: Sequence[Attempt]) -> Form:
-    """The newest form that is signed or, in `replaced`, about to be.
+def live_attempt(transaction: Transaction, attempts: Sequence[Attempt]) -> Attempt:
+    """The newest one that is signed or, in `replaced`, about to be: what the next form must outbid. One that custody
+    refused never left here, and makes nothing dearer.
 
     Args:
         attempts: all of the transaction, oldest first.
     """
     if transaction.state is State.REPLACED:
-        return attempts[-1].form
-    return next((a.form for a in reversed(attempts) if a.raw is not None), attempts[-1].form)
+        return attempts[-1]
+    return next((attempt for attempt in reversed(attempts) if attempt.raw is not None), attempts[-1])
 
 
 def is_late(transaction: Transaction, now: datetime) -> bool:
@@ -52,7 +53,7 @@ def is_late(transaction: Transaction, now: datetime) -> bool:
 def wants_cancellation(transaction: Transaction, attempts: Sequence[Attempt], now: datetime) -> bool:
     """Whether a signed transaction is to be cancelled now and is not yet: it was asked for, or the deadline has passed."""
     is_asked = transaction.cancel_requested_at is not None or (transaction.cancels_late and is_late(transaction, now))
-    return is_asked and live_form(transaction, attempts) is Form.ORIGINAL
+    return is_asked and live_attempt(transaction, attempts).form is Form.ORIGINAL
 
 
 def unsigned_end(transaction: Transaction, now: datetime) -> tuple[State, str] | None:

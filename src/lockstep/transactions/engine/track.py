@@ -20,7 +20,7 @@ from lockstep.transactions.engine.context import Lane, change, move, wait, write
 from lockstep.transactions.engine.finality import check_final, remember_final
 from lockstep.transactions.engine.replace import STEP as REPLACE_STEP
 from lockstep.transactions.engine.replace import cancel, next_form
-from lockstep.transactions.engine.rules import final_state, wants_cancellation, wants_speed_up
+from lockstep.transactions.engine.rules import final_state, live_attempt, wants_cancellation, wants_speed_up
 from lockstep.transactions.rules import helps_to_pay_more
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import nonces, rows
@@ -223,8 +223,8 @@ async def _look_at_overdue(
             continue
         first_block = newest.sent_block if newest.sent_block is not None else head.number
         if nonce == next_nonce[t.sender] and head.number - first_block >= lane.settings.replace_after_blocks:
-            market, dearest = await lane.fee_market(head), attempts[t.id][-1]
-            paid = Fees(dearest.max_fee_per_gas, dearest.max_priority_fee_per_gas)
+            market, live = await lane.fee_market(head), live_attempt(t, attempts[t.id])
+            paid = Fees(live.max_fee_per_gas, live.max_priority_fee_per_gas)
             if helps_to_pay_more(paid, market, has_fee_auction=lane.client.config.has_fee_auction):
                 replaced = await next_form(uow, lane, t, attempts[t.id], market, now)
                 if replaced is not None:
