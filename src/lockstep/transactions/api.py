@@ -128,6 +128,7 @@ def router(
                 market,
                 max_fee_per_gas=_amount(body.max_fee_per_gas),
                 max_priority_fee_per_gas=_amount(body.max_priority_fee_per_gas),
+                attempt=body.attempt,
             )
         return TransactionOut.model_validate(public(asked))
 

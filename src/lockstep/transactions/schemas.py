@@ -86,6 +86,12 @@ class SpeedUpIn(_Schema):
 
     max_fee_per_gas: _AmountText | None = None
     max_priority_fee_per_gas: _AmountText | None = None
+    attempt: int | None = Field(
+        None,
+        ge=0,
+        lt=2**31,
+        description="The attempt to be outbid, as you saw it: once it is, nothing happens any more, so that a request may be repeated.",
+    )
 
 
 class TransactionListOut(_Schema):

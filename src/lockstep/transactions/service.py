@@ -13,7 +13,13 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId, CorrelationId, WalletId
 from lockstep.kit.paging import MAX_LIMIT, Page, decode_cursor, page_of
 from lockstep.transactions.engine.context import cancellation_intent, change, intent_of, move
-from lockstep.transactions.engine.rules import check_cancellable, check_replaceable, live_attempt, sped_up_fees
+from lockstep.transactions.engine.rules import (
+    check_cancellable,
+    check_replaceable,
+    live_attempt,
+    sped_up_fees,
+    wants_speed_up,
+)
 from lockstep.transactions.errors import TransactionNotFound
 from lockstep.transactions.sender import TransactionSender, check_same
 from lockstep.transactions.store import attempts as attempt_rows
@@ -201,6 +207,7 @@ class TransactionsService:
         *,
         max_fee_per_gas: int | None = None,
         max_priority_fee_per_gas: int | None = None,
+        attempt: int | None = None,
     ) -> Transaction:
         """Have the next, dearer form of a transaction made now, under ceilings that the caller may change. Decided on anew,
         so the policies see the new ceilings. What waits in the queue goes with them when the market takes them.
@@ -208,6 +215,7 @@ class TransactionsService:
         Args:
             market: of its chain, at this moment.
             max_fee_per_gas: ceilings, wei per gas; None: as they are. The chain's ceiling holds anyway.
+            attempt: the one that the caller wants outbid; nothing changes where it is, or is about to be. None: the newest.
         Raises:
             TransactionNotFound: there is none for this caller.
             NotReplaceable: it is mined, over, being signed or being cancelled.
@@ -215,6 +223,8 @@ class TransactionsService:
             Refuse: the caller, or the policies, do not allow it.
         """
         found = await self.get_visible(uow, principal, transaction_id, lock=True)
+        if attempt is not None and (attempt != found.attempt or wants_speed_up(found)):
+            return found
         check_replaceable(found)
         attempts = (await attempt_rows.list_attempts(uow, [found.id]))[found.id]
         live = live_attempt(found, attempts) if attempts else None

@@ -29,12 +29,10 @@ async def office(database: Database, anvil: Anvil) -> AsyncIterator[Office]:
     await chains.close()
 
 
-async def speed_up(
-    office: Office, transaction_id: str, principal: Principal = APP_ITSELF, **ceilings: int
-) -> Transaction:
+async def speed_up(office: Office, transaction_id: str, principal: Principal = APP_ITSELF, **terms: int) -> Transaction:
     market = await office.service.fee_market(office.client.chain)
     async with office.database.tenant(principal.tenant) as uow:
-        return await office.service.speed_up(uow, principal, transaction_id, market, **ceilings)
+        return await office.service.speed_up(uow, principal, transaction_id, market, **terms)
 
 
 async def test_speed_up__in_the_pool__dearer_form_at_once_and_mined_once(office: Office) -> None:
@@ -51,6 +49,21 @@ async def test_speed_up__in_the_pool__dearer_form_at_once_and_mined_once(office:
     await office.mine()
     assert (await office.run_until(sent.id, State.MINED)).hash == dearer.hash
     assert (await office.received(), len(office.keys.signed)) == (7, 2)
+
+
+async def test_speed_up__repeated_with_the_attempt_that_was_seen__makes_one_dearer_form(office: Office) -> None:
+    sent = await office.stuck()
+    for _ in range(2):
+        await speed_up(office, sent.id, attempt=sent.attempt)
+    await office.run_until(sent.id, State.REPLACED, State.SIGNED)
+    dearer = await office.run_until(sent.id, State.BROADCAST)
+    late = await speed_up(office, sent.id, attempt=sent.attempt, max_fee_per_gas=90 * GWEI)
+    await office.engine.step()
+    assert (await office.get(sent.id)).attempt == dearer.attempt == sent.attempt + 1
+    assert (late.max_fee_ceiling, len(office.custody.decided)) == (sent.max_fee_ceiling, 1)
+    await speed_up(office, sent.id, attempt=dearer.attempt)
+    await office.run_until(sent.id, State.REPLACED, State.SIGNED)
+    assert (await office.run_until(sent.id, State.BROADCAST)).attempt == dearer.attempt + 1
 
 
 async def test_speed_up__forms_that_custody_refused__do_not_make_the_next_one_dearer(office: Office) -> None:

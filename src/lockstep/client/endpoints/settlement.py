@@ -68,12 +68,21 @@ def cancel_transaction(transaction_id: str) -> Request[Transaction]:
 
 
 def speed_up_transaction(
-    transaction_id: str, *, max_fee_per_gas: int | None = None, max_priority_fee_per_gas: int | None = None
+    transaction_id: str,
+    *,
+    max_fee_per_gas: int | None = None,
+    max_priority_fee_per_gas: int | None = None,
+    attempt: int | None = None,
 ) -> Request[Transaction]:
-    """Make a transaction dearer now, at market fees under its ceilings, which may be raised here (wei per gas)."""
+    """Make a transaction dearer now, at market fees under its ceilings, which may be raised here (wei per gas).
+
+    Args:
+        attempt: the attempt to be outbid, as the transaction shows it; with it the request may be repeated.
+    """
     ceilings = {"max_fee_per_gas": max_fee_per_gas, "max_priority_fee_per_gas": max_priority_fee_per_gas}
-    body = {name: str(ceiling) for name, ceiling in ceilings.items() if ceiling is not None}
-    return send("POST", f"/v1/transactions/{segment(transaction_id)}/speed-up", of(Transaction), body)
+    body: dict[str, object] = {name: str(ceiling) for name, ceiling in ceilings.items() if ceiling is not None}
+    path = f"/v1/transactions/{segment(transaction_id)}/speed-up"
+    return send("POST", path, of(Transaction), {**body, **given(attempt=attempt)}, is_repeatable=attempt is not None)
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------
