@@ -81,6 +81,10 @@ def test_payment__of_tokens_on_the_second_chain__moves_exactly_its_amount(deploy
     assert done["state"] == "final"
     assert deployment.token_balance(FRIEND, SECOND) - before == 1_250_000
     assert deployment.token_balance(wallet["address"], SECOND) == 3_750_000
+    mined = next(step["facts"] for step in done["timeline"] if step["to_state"] == "mined")
+    owner = wallet["address"].lower()
+    assert mined["before"]["balances"] == {owner: "5000000", FRIEND: str(before)}
+    assert mined["after"]["balances"] == {owner: "3750000", FRIEND: str(before + 1_250_000)}
 
 
 def test_payment__policy_changed_after_the_preview__is_refused_and_nothing_is_queued(

@@ -49,7 +49,13 @@ from lockstep.kit.outbox import run_publisher
 from lockstep.kit.processes import Dispatcher, Processes, make_job_app, run_jobs
 from lockstep.settlement import NAME as ESCROWS
 from lockstep.settlement import ChainPairProfile, EscrowFollower, Profiles, SwapProcess, SwapReader, SwapService
-from lockstep.transactions import EngineSettings, TransactionEngine, TransactionSender, TransactionsService
+from lockstep.transactions import (
+    EngineSettings,
+    TokenBalances,
+    TransactionEngine,
+    TransactionSender,
+    TransactionsService,
+)
 
 Loop = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -155,7 +161,9 @@ class Container:
         self.transactions = TransactionsService(self.sender, self.custody, self.clock)
         low = {chain.chain: chain.low_balance_wei for chain in self.settings.chains}
         engine = EngineSettings(**self.settings.transactions.model_dump())
-        self.engine = TransactionEngine(self.database, self.chains, self.custody, self.clock, engine, low)
+        self.engine = TransactionEngine(
+            self.database, self.chains, self.custody, self.clock, engine, low, TokenBalances(self.tokens)
+        )
 
     def _build_swaps(self) -> None:
         settings = self.settings

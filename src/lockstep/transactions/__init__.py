@@ -4,6 +4,7 @@ Knows no business reason for a transaction, holds no key, and decides nothing ab
 """
 
 from lockstep.transactions.api import router
+from lockstep.transactions.balances import TokenBalances
 from lockstep.transactions.engine import TransactionEngine
 from lockstep.transactions.engine.measure import SENDS_SINCE
 from lockstep.transactions.errors import (
@@ -26,6 +27,7 @@ from lockstep.transactions.types import (
     TERMINAL,
     EngineSettings,
     State,
+    StateObserver,
     Step,
     Transaction,
     TransactionAuthority,
@@ -48,7 +50,9 @@ __all__ = [
     "NotCancellable",
     "NotReplaceable",
     "State",
+    "StateObserver",
     "Step",
+    "TokenBalances",
     "Transaction",
     "TransactionAuthority",
     "TransactionEngine",

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from lockstep.chains.evm import Address, Hash32, Speed, TransactionType, UnsignedTransaction
+from lockstep.chains.evm import Address, BlockRef, EvmClient, Hash32, Speed, TransactionType, UnsignedTransaction
 from lockstep.custody import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import LockstepError
@@ -239,6 +239,16 @@ class TransactionSigner(Protocol):
         Raises:
             Forbidden: the wallet or its app is stopped.
         """
+        ...
+
+
+class StateObserver(Protocol):
+    """Says what of the state around transactions is worth keeping; the composition root wires it."""
+
+    async def observe(
+        self, client: EvmClient, transactions: Sequence[Transaction], block: BlockRef
+    ) -> Mapping[str, Mapping[str, object]]:
+        """Facts at one block by id of the transaction, JSON-able; nothing for those that do not concern it."""
         ...
 
 

@@ -25,7 +25,7 @@ from lockstep.transactions.engine.send import send
 from lockstep.transactions.engine.sign import sign
 from lockstep.transactions.engine.track import track
 from lockstep.transactions.store import rows
-from lockstep.transactions.types import EngineSettings, State, TransactionSigner
+from lockstep.transactions.types import EngineSettings, State, StateObserver, TransactionSigner
 
 _IDLE_LOOKS = 100
 
@@ -45,16 +45,26 @@ class TransactionEngine:
         clock: Clock,
         settings: EngineSettings | None = None,
         low_balances: Mapping[str, int] | None = None,
+        observer: StateObserver | None = None,
     ) -> None:
         """
         Args:
+            observer: says what of the state around mined transactions is kept in their timeline.
             low_balances: by chain, the balance (wei) below which a sending account is told of.
             database: needs up to five connections per chain while it works.
         """
         self._chains = chains
         low = low_balances or {}
         self._lanes = [
-            Lane(client, database, clock, signer, settings or EngineSettings(), low_balance=low.get(client.chain, 0))
+            Lane(
+                client,
+                database,
+                clock,
+                signer,
+                settings or EngineSettings(),
+                observer,
+                low_balance=low.get(client.chain, 0),
+            )
             for client in chains
         ]
 

@@ -20,6 +20,7 @@ from lockstep.transactions.types import (
     Change,
     EngineSettings,
     State,
+    StateObserver,
     Transaction,
     TransactionSigner,
 )
@@ -34,6 +35,8 @@ class Lane:
     clock: Clock
     signer: TransactionSigner
     settings: EngineSettings
+    observer: StateObserver | None = None
+    """Says what of the state around transactions is kept."""
     head_seen: Hash32 | None = None
     """Head of the last look at what is in flight."""
     final_seen: tuple[int, Hash32] | None = None
@@ -85,7 +88,7 @@ def move(transaction: Transaction, state: State, now: datetime, due_at: datetime
     )
 
 
-def change(before: Transaction, after: Transaction, **facts: object) -> Change:
+def change(before: Transaction, after: Transaction, /, **facts: object) -> Change:
     """A step for the timeline; bytes are written as hex, amounts as text."""
     return Change(transaction=after, from_state=before.state, facts={name: _fact(fact) for name, fact in facts.items()})
 

@@ -7,6 +7,7 @@ is gone sends its transactions back to broadcast, with the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,6 +19,7 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.transactions.engine.broadcast import broadcast
 from lockstep.transactions.engine.context import Lane, change, move, wait, write
 from lockstep.transactions.engine.finality import check_final, remember_final
+from lockstep.transactions.engine.observe import observe
 from lockstep.transactions.engine.replace import STEP as REPLACE_STEP
 from lockstep.transactions.engine.replace import cancel, next_form
 from lockstep.transactions.engine.rules import final_state, live_attempt, wants_cancellation, wants_speed_up
@@ -92,6 +94,7 @@ async def _track_unmined(lane: Lane, head: BlockRef, *, everything: bool) -> int
 async def _look_at_unmined(uow: UnitOfWork, lane: Lane, page: list[Transaction], head: BlockRef) -> _Look:
     attempts = await attempt_rows.list_attempts(uow, [t.id for t in page])
     receipts = await _receipts(lane, page, attempts)
+    observed = await observe(lane, _in_own_form(page, attempts, receipts))
     now = lane.clock.now()
     look = _Look([], {})
     overdue: list[Transaction] = []
@@ -101,7 +104,7 @@ async def _look_at_unmined(uow: UnitOfWork, lane: Lane, page: list[Transaction],
             if not look.has_mined:
                 crash.point(STEP, "before_effect")
                 look.has_mined = True
-            look.changes.append(await _mined(lane, t, attempts[t.id], receipt, now))
+            look.changes.append(await _mined(lane, t, attempts[t.id], receipt, now, observed.get(t.id)))
         elif t.state is State.BROADCAST and (
             (t.due_at is not None and t.due_at <= now)
             or wants_speed_up(t)
@@ -120,9 +123,31 @@ async def _receipts(lane: Lane, page: list[Transaction], attempts: dict[str, lis
     return {one: receipt for (one, _), receipt in zip(wanted, found, strict=True) if receipt is not None}
 
 
-async def _mined(lane: Lane, t: Transaction, attempts: list[Attempt], receipt: Receipt, now: datetime) -> Change:
+def _in_own_form(
+    page: list[Transaction], attempts: dict[str, list[Attempt]], receipts: dict[str, Receipt]
+) -> list[tuple[Transaction, Receipt]]:
+    """What was mined and is not the self-send that cancels it."""
+    return [
+        (t, receipts[t.id])
+        for t in page
+        if t.id in receipts and _mined_form(attempts[t.id], receipts[t.id]) is Form.ORIGINAL
+    ]
+
+
+def _mined_form(attempts: list[Attempt], receipt: Receipt) -> Form:
+    return next(a.form for a in attempts if a.hash == receipt.transaction_hash)
+
+
+async def _mined(
+    lane: Lane,
+    t: Transaction,
+    attempts: list[Attempt],
+    receipt: Receipt,
+    now: datetime,
+    observed: Mapping[str, Mapping[str, object]] | None = None,
+) -> Change:
     """Whichever form was mined decides how it ends, also when its cancellation was asked for."""
-    form = next(a.form for a in attempts if a.hash == receipt.transaction_hash)
+    form = _mined_form(attempts, receipt)
     is_cancelled = form is Form.CANCELLATION
     reason = None if receipt.succeeded or is_cancelled else await _revert_reason(lane, t, receipt)
     after = move(
@@ -151,6 +176,7 @@ async def _mined(lane: Lane, t: Transaction, attempts: list[Attempt], receipt: R
         succeeded=receipt.succeeded,
         gas_used=receipt.gas_used,
         revert_reason=reason,
+        **(observed or {}),
     )
 
 
