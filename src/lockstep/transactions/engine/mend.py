@@ -20,14 +20,15 @@ from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Refuse, Retry
 from lockstep.kit.ids import new_id
-from lockstep.transactions.engine.context import Lane, build, change, decide_cancellation, move, write
+from lockstep.transactions.engine.context import Lane, change, decide_cancellation, write
+from lockstep.transactions.engine.first_form import first_form
 from lockstep.transactions.engine.measure import measure
 from lockstep.transactions.engine.replace import transfer_gas
 from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_jammed, open_gaps
-from lockstep.transactions.rules import bump_fees, content_hash
+from lockstep.transactions.rules import bump_fees
 from lockstep.transactions.store import accounts, nonces, rows
 from lockstep.transactions.store import attempts as attempt_rows
-from lockstep.transactions.types import Attempt, Form, State, Transaction
+from lockstep.transactions.types import Form, State, Transaction
 
 STEP = "transaction.filled"
 _AGAIN = timedelta(seconds=30)
@@ -131,51 +132,17 @@ async def _fill_one(
     fees = bump_fees(Fees(0, 0), offer, ceiling, None, is_legacy=queued.is_legacy)
     assert fees is not None, "anything outbids nothing"
     gas = await transfer_gas(lane, queued)
-    digest = build(lane, queued, nonce=nonce, gas_limit=gas, fees=fees).digest()
-    attempt = Attempt(
-        transaction_id=queued.id,
-        attempt=1,
-        app_id=queued.app_id,
-        nonce=nonce,
-        gas_limit=gas,
-        max_fee_per_gas=fees.max_fee_per_gas,
-        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-        digest=digest,
-        created_at=now,
-    )
-    reservation = nonces.Reservation(
-        chain=lane.chain, address=queued.sender, nonce=nonce, app_id=queued.app_id, transaction_id=queued.id
-    )
-    entry = nonces.LedgerEntry(
-        chain=lane.chain,
-        address=queued.sender,
-        nonce=nonce,
-        digest=digest,
-        app_id=queued.app_id,
-        content=content_hash(queued.to, queued.value, queued.data),
-        fees=fees,
-    )
+    form = first_form(lane, queued, nonce=nonce, gas_limit=gas, fees=fees, now=now, reason=queued.reason)
     crash.point(STEP, "before_effect")
     await rows.insert(uow, queued)
     if is_claim:
-        await nonces.take_over(uow, reservation)
+        await nonces.take_over(uow, form.reservation)
     else:
-        await nonces.reserve(uow, [reservation], now)
-    await nonces.enter_digests(uow, [entry], now)
-    await attempt_rows.insert_attempts(uow, [attempt])
-    after = move(
-        queued,
-        State.RESERVED,
-        now,
-        now,
-        reason=queued.reason,
-        nonce=nonce,
-        attempt=1,
-        gas_limit=gas,
-        max_fee_per_gas=fees.max_fee_per_gas,
-        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-    )
-    await write(uow, lane, [change(queued, after, nonce=nonce, for_transaction=above.id, was_claimed=is_claim)], {})
+        await nonces.reserve(uow, [form.reservation], now)
+    await nonces.enter_digests(uow, [form.entry], now)
+    await attempt_rows.insert_attempts(uow, [form.attempt])
+    facts = {"nonce": nonce, "for_transaction": above.id, "was_claimed": is_claim}
+    await write(uow, lane, [change(queued, form.transaction, **facts)], {})
     crash.point(STEP, "after_effect")
     log.info("gap_filled", chain=lane.chain, address=queued.sender, nonce=nonce, was_claimed=is_claim)
     return True

@@ -21,13 +21,13 @@ from lockstep.chains.evm import (
 )
 from lockstep.kit import crash
 from lockstep.transactions.engine.context import Lane, build, change, move, wait, write
+from lockstep.transactions.engine.first_form import first_form
 from lockstep.transactions.engine.rules import unsigned_end
 from lockstep.transactions.engine.simulate import simulate
 from lockstep.transactions.rules import (
     AfterRefusal,
     after_refusal,
     bound_fees,
-    content_hash,
     cost,
     free_nonces,
     kept_for_data,
@@ -171,23 +171,11 @@ def _reserve(
     lane: Lane, plan: _Plan, t: Transaction, account: _Account, terms: _Terms, head: Header, now: datetime
 ) -> None:
     gas, fees, nonce = terms.gas_limit, terms.fees, next(account.nonces)
-    digest = build(lane, t, nonce=nonce, gas_limit=gas, fees=fees).digest()
-    after = move(
-        t,
-        State.RESERVED,
-        now,
-        now,
-        nonce=nonce,
-        attempt=1,
-        gas_limit=gas,
-        max_fee_per_gas=fees.max_fee_per_gas,
-        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-        data_fee=terms.data_fee,
-    )
+    form = first_form(lane, t, nonce=nonce, gas_limit=gas, fees=fees, now=now, data_fee=terms.data_fee)
     plan.changes.append(
         change(
             t,
-            after,
+            form.transaction,
             nonce=nonce,
             gas_limit=gas,
             max_fee_per_gas=str(fees.max_fee_per_gas),
@@ -195,33 +183,9 @@ def _reserve(
             head=head.ref.number,
         )
     )
-    plan.reservations.append(
-        nonces.Reservation(chain=lane.chain, address=t.sender, nonce=nonce, app_id=t.app_id, transaction_id=t.id)
-    )
-    plan.attempts.append(
-        Attempt(
-            transaction_id=t.id,
-            attempt=1,
-            app_id=t.app_id,
-            nonce=nonce,
-            gas_limit=gas,
-            max_fee_per_gas=fees.max_fee_per_gas,
-            max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-            digest=digest,
-            created_at=now,
-        )
-    )
-    plan.entries.append(
-        nonces.LedgerEntry(
-            chain=lane.chain,
-            address=t.sender,
-            nonce=nonce,
-            digest=digest,
-            app_id=t.app_id,
-            content=content_hash(t.to, t.value, t.data),
-            fees=fees,
-        )
-    )
+    plan.reservations.append(form.reservation)
+    plan.attempts.append(form.attempt)
+    plan.entries.append(form.entry)
 
 
 async def _terms(
