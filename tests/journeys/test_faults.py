@@ -196,6 +196,10 @@ def test_signer__away__signatures_are_refused_for_now_and_payments_wait_for_it(r
     assert app.rpc(wallet["id"], message, key)["signature"].startswith("0x")
 
 
+def wait_restarts(deployment: Deployment, times: int) -> None:
+    until(lambda: deployment.stack.roles["signer"].restarts >= times, "the signer to be started again")
+
+
 async def start_signer(deployment: Deployment) -> None:
     deployment.stack.start_role("signer", "signer")
 
@@ -210,14 +214,14 @@ def test_signer__killed_while_payments_are_signed__each_is_signed_once(rough: De
         sent.append(app.rpc(wallet["id"], payment(friend, 3))["transaction_id"])
         if number in (3, 7):
             # Not before it is back from the first time: a dead one cannot be killed.
-            until(lambda: rough.stack.roles["signer"].restarts >= number // 4, "the signer to be started again")  # noqa: B023
+            wait_restarts(rough, number // 4)
             rough.stack.kill_role("signer")
 
     check_all_once(rough, app, wallet, sent, FIRST)
     assert rough.balance(friend) == 30
     forms = rough.rows("select count(*) as n from signed_digests where address = %s", wallet["address"].lower())
     assert forms[0]["n"] == 10
-    until(lambda: rough.stack.roles["signer"].restarts >= 2, "the signer to be started again")
+    wait_restarts(rough, 2)
 
 
 def test_worker_and_api__killed_in_the_middle__are_back_and_nothing_is_doubled(rough: Deployment) -> None:

@@ -48,7 +48,7 @@ class Evaluator:
         authority = check_visible(principal, found)
         if isinstance(request, SendTransaction):
             request = with_type(request, self._sender)
-        view = view_request(request, authority.address)  # type: ignore[arg-type]  # a stored address
+        view = view_request(request, authority.address)
         system = system_facts(principal, authority, self._clock.now())
         verdict, rules = evaluate(view, [policy], system), trace(policy, view, system)
         return Evaluation(verdict=verdict, rules=rules, unmet=None if verdict.allowed else first_unmet(rules))

@@ -177,7 +177,7 @@ class SigningPipeline:
     ) -> tuple[_Authorised | LockstepError, DecisionRecord]:
         """Decide on one job; what it raises leaves no decision behind."""
         authority = check_visible(job.principal, found)
-        view = view_request(job.request, authority.address)  # type: ignore[arg-type]  # a stored address
+        view = view_request(job.request, authority.address)
         assert view.digest is not None, "only transactions to be sent have open numbers"
         now = self._clock.now()
         ruling = rule_on(job.principal, authority, view, policies, now)
@@ -258,7 +258,7 @@ class SigningPipeline:
         self, one: _Authorised, authority: Authority, policies: Mapping[PolicyKey, CompiledPolicy]
     ) -> LockstepError | None:
         def view() -> RequestView:
-            return view_request(one.job.request, authority.address)  # type: ignore[arg-type]  # a stored address
+            return view_request(one.job.request, authority.address)
 
         return look_again(one.decision, one.job.principal, authority, view, policies, self._clock.now())
 
@@ -288,7 +288,7 @@ class SigningPipeline:
                     return earlier
                 authority = check_visible(principal, authorities[0])
                 request = with_type(request, self._sender)
-                view = view_request(request, authority.address)  # type: ignore[arg-type]  # a stored address
+                view = view_request(request, authority.address)
                 policies = await self._shelf.load(uow, [authority])
                 now = self._clock.now()
                 ruling = rule_on(principal, authority, view, policies, now)
@@ -344,7 +344,7 @@ def wallet_key(authority: Authority) -> WalletKey:
     return WalletKey(
         app_id=authority.app_id,
         wallet_id=authority.wallet_id,
-        address=authority.address,  # type: ignore[arg-type]  # a stored address
+        address=authority.address,
     )
 
 

@@ -106,7 +106,7 @@ class Previewer:
         quote = terms = None
         if isinstance(request, SendTransaction):
             request = with_type(request, self._sender)
-            view_request(request, authority.address)  # type: ignore[arg-type]  # refuses before a node is asked
+            view_request(request, authority.address)
             quote = await self._sender.quote(intent_of(authority, request, key="preview"))
             terms = terms_of(quote)
             request = terms.apply(request)
@@ -114,7 +114,7 @@ class Previewer:
         async with self._database.tenant(principal.tenant) as uow:
             (authority_now,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
             authority = check_visible(principal, authority_now)
-            view = view_request(request, authority.address)  # type: ignore[arg-type]  # a stored address
+            view = view_request(request, authority.address)
             policies = await self._shelf.load(uow, [authority])
             ruling = rule_on(principal, authority, view, policies, now)
             digest = self.digest(view, ruling, terms)

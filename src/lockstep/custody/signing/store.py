@@ -9,6 +9,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from lockstep.chains.evm import Address
 from lockstep.custody.idempotency.store import INSERT_KEYS
 from lockstep.custody.signing.types import Authority, SessionGrant, StoredDecision
 from lockstep.custody.types import Decision, TransactionIntent
@@ -228,7 +229,7 @@ def _authority(row: Row) -> Authority:
         app_status=row["app_status"],
         stopped_by=row["stopped_by"],
         wallet_id=row["wallet_id"],
-        address=row["address"],
+        address=Address(row["address"]),
         owner_user_id=row["owner_user_id"],
         status=row["status"],
         policy_ids=tuple(row["policy_ids"]),

@@ -83,7 +83,7 @@ class TransactionSigning:
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
         policies = await self._shelf.load(uow, [authority])
-        view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)  # type: ignore[arg-type]  # a stored address
+        view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)
         now = self._clock.now()
         ruling = rule_on(principal, authority, view, policies, now)
         record = DecisionRecord(
@@ -205,11 +205,11 @@ class TransactionSigning:
         check_intent(stored.intent, transaction)
 
         def view() -> RequestView:
-            return view_transaction(transaction, authority.address, Method.SEND_TRANSACTION)  # type: ignore[arg-type]  # a stored address
+            return view_transaction(transaction, authority.address, Method.SEND_TRANSACTION)
 
         refusal: LockstepError | None
         if stored.decision.method == CANCELLATION:
-            check_cancellation(transaction, authority.address)  # type: ignore[arg-type]  # a stored address
+            check_cancellation(transaction, authority.address)
             refusal = refuse_cancellation(_principal_of(stored), authority, now)
         else:
             refusal = look_again(stored.decision, _principal_of(stored), authority, view, policies, now)

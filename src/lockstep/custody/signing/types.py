@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from lockstep.chains.evm import Address
 from lockstep.custody.execution import Payload, WalletKey
 from lockstep.custody.types import Decision, TransactionIntent
 from lockstep.kit.errors import LockstepError
@@ -34,7 +35,7 @@ class Authority:
     stopped_by: Literal["deployment", "app"] | None
     """The kill switch that is engaged."""
     wallet_id: WalletId
-    address: str
+    address: Address
     owner_user_id: str | None
     status: str
     policy_ids: tuple[str, ...]

@@ -186,9 +186,10 @@ async def test_engage__by_others__is_refused_and_tells_nothing(world: World, swi
     wallet = await world.wallet(app)
     session = await world.session(app, wallet, SessionTerms(expires_at=FAR, allowed_methods=["personal_sign"]))
     for caller in (app, session, Principal(kind="external", address=BOB)):
-        for change in (lambda: switches.engage(caller, None, "x"), lambda: switches.release(caller, None)):  # noqa: B023
-            with pytest.raises(CallerNotAllowed):
-                await change()
+        with pytest.raises(CallerNotAllowed):
+            await switches.engage(caller, None, "x")
+        with pytest.raises(CallerNotAllowed):
+            await switches.release(caller, None)
     with pytest.raises(CallerNotAllowed):
         await switches.engage(session, app.tenant, "x")
     for caller, missing in ((other, app.tenant), (world.admin, AppId(new_id()))):
