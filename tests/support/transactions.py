@@ -32,6 +32,8 @@ class Keys:
     decided: list[tuple[Principal, TransactionIntent]] = field(default_factory=list)
     """Cancellations that were decided on."""
     no_cancellations: LockstepError | None = None
+    released: set[bytes] = field(default_factory=set)
+    """Digests that were signed."""
 
     async def sign_transactions(
         self, items: list[tuple[str, UnsignedTransaction]]
@@ -45,8 +47,13 @@ class Keys:
             self.signed.append(tx)
             self.signed_by.append((address(index), tx))
             raw = sign(account(index), tx)
+            self.released.add(tx.digest())
             answers.append(SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=tx.digest()))
         return answers
+
+    async def list_released(self, uow: UnitOfWork, items: Sequence[tuple[AppId, str, bytes]]) -> set[bytes]:
+        """As custody's."""
+        return {digest for _, _, digest in items} & self.released
 
     async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
         """Allowed, unless the test says otherwise; what stands for the decision names the account."""

@@ -38,7 +38,7 @@ from lockstep.custody.wallets import WalletService
 from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
-from lockstep.kit.ids import WalletId
+from lockstep.kit.ids import AppId, WalletId
 from lockstep.kit.paging import Page, decode_cursor, page_of
 
 log = structlog.get_logger(__name__)
@@ -202,6 +202,14 @@ class CustodyService(WalletService, PolicyService, SessionService):
             of `decide_transaction`, or what the signer says (Retry when it is away).
         """
         return await self._transactions.sign(items)
+
+    async def list_released(self, uow: UnitOfWork, items: Sequence[tuple[AppId, str, bytes]]) -> set[bytes]:
+        """Those digests whose signature was released, whether or not it reached anybody.
+
+        Args:
+            items: (app, decision id, digest).
+        """
+        return await signing_store.list_released(uow, items)
 
     async def list_audit_entries(
         self, principal: Principal, *, resource: str | None = None, cursor: str | None = None, limit: int = 50

@@ -233,6 +233,10 @@ class TransactionSigner(Protocol):
         """Sign (decision id, transaction) pairs; a refused one has its error in its place."""
         ...
 
+    async def list_released(self, uow: UnitOfWork, items: Sequence[tuple[AppId, str, Hash32]]) -> set[bytes]:
+        """Those digests, of (app, decision id, digest), whose signature was given out, whoever has it now."""
+        ...
+
     async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
         """Decide on a self-send that the engine itself wants.
 

@@ -88,7 +88,7 @@ class Verdict:
     def _may_not_happen(self, t: Transaction, intent: Intent) -> bool:
         match t.state:
             case State.EXPIRED | State.CANCELLED:
-                return intent.may_expire or t.id in self.taken_back
+                return intent.may_expire or t.id in self.taken_back or t.value in self.refused
             case State.REPLACED_EXTERNALLY:
                 return has_stranger(self.chain, t.sender, t.nonce)
             case State.DROPPED:

@@ -44,6 +44,12 @@ ONCE_BROKEN: dict[str, list[Event]] = {
         Deny(1),
         Cancel(13),
     ],
+    "what a worker that died had signed ended as unsigned, and its nonce was signed for another": [
+        Pay(0, estimated=True, priority=10, deadline=20, with_next=True),
+        Die(5),
+        Mine(2),
+        Pay(0, ceiling=3),
+    ],
 }
 """Scripts that once failed."""
 
@@ -70,20 +76,3 @@ async def test_storm__any_seed__each_effect_once_and_healed(database: Database, 
 @pytest.mark.parametrize("name", ONCE_BROKEN)
 async def test_storm__once_broken__each_effect_once_and_healed(database: Database, name: str) -> None:
     await World.play(database, ONCE_BROKEN[name])
-
-
-@pytest.mark.xfail(
-    reason="a worker that dies between signature and commit leaves no trace of the signature; past its deadline the"
-    " transaction then ends as unsigned, and its nonce is signed for another one",
-    strict=True,
-)
-async def test_storm__signed_by_a_worker_that_died__keeps_its_nonce(database: Database) -> None:
-    await World.play(
-        database,
-        [
-            Pay(0, estimated=True, priority=10, deadline=20, with_next=True),
-            Die(5),
-            Mine(2),
-            Pay(0, ceiling=3),
-        ],
-    )

@@ -168,6 +168,16 @@ async def insert_signatures(uow: UnitOfWork, signed: Sequence[tuple[str, str, by
     )
 
 
+async def list_released(uow: UnitOfWork, items: Sequence[tuple[AppId, str, bytes]]) -> set[bytes]:
+    """Those digests, of (app, decision, digest), that were signed."""
+    rows = await uow.fetch(
+        "select digest from released_signatures join unnest(%b::text[], %b::text[], %b::bytea[])"
+        " as q (app_id, decision_id, digest) using (app_id, decision_id, digest)",
+        tuple([item[place] for item in items] for place in range(3)),
+    )
+    return {bytes(row["digest"]) for row in rows}
+
+
 async def save_preview(
     uow: UnitOfWork,
     app_id: AppId,

@@ -33,20 +33,31 @@ _cancels = Counter("lockstep_transaction_cancels", "Self-sends that were made to
 
 
 async def cancel(
-    uow: UnitOfWork, lane: Lane, t: Transaction, attempts: list[Attempt], market: FeeMarket, now: datetime
+    uow: UnitOfWork,
+    lane: Lane,
+    t: Transaction,
+    attempts: list[Attempt],
+    market: FeeMarket,
+    now: datetime,
+    *,
+    reason: str | None = None,
 ) -> Change | str:
     """Fix the self-send that cancels a signed transaction, or why it cannot be at the moment.
 
-    What passes its deadline is decided on here, for the engine itself; what callers ask for was decided on for them.
+    What callers ask for once it is signed was decided on for them; everything else is decided on here, for the engine itself.
+
+    Args:
+        reason: why; None: as it was asked, or its deadline.
     """
-    reason = "cancelled as it was asked"
-    if t.cancel_requested_at is None:
-        reason = "its deadline passed before it was mined; cancelled"
+    if reason is None:
+        asked = t.cancel_requested_at is not None
+        reason = "cancelled as it was asked" if asked else "its deadline passed before it was mined; cancelled"
+    if t.cancel_decision_id is None:
         try:
             decision_id = await decide_cancellation(uow, lane, t)
         except (Refuse, Retry) as refusal:
             return f"it is to be cancelled, which was refused: {refusal.detail}"
-        t = replace(t, cancel_requested_at=now, cancel_decision_id=decision_id)
+        t = replace(t, cancel_requested_at=t.cancel_requested_at or now, cancel_decision_id=decision_id)
     made = await next_form(uow, lane, t, attempts, market, now, reason=reason)
     return made if made is not None else "it is to be cancelled, and the ceiling of fees leaves no room"
 

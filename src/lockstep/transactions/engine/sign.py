@@ -1,6 +1,7 @@
 """reserved | replaced → signed: many signatures at once, over exactly the bytes that were fixed at the reservation.
 
-What was taken back or is too late before its signature ends here, and gives its nonce back.
+What was taken back or is too late before its signature ends here, and gives its nonce back: unless custody has released
+the signature, to a worker that died before it wrote so. Then the nonce is spoken for, and only a self-send ends it.
 
 The digest stands in the ledger before it gets here, so a worker that dies between the signature and the commit leaves a
 step that gives the same bytes again. Signs nothing itself.
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import structlog
 
@@ -29,6 +29,7 @@ from lockstep.transactions.types import Attempt, Change, Form, State, Transactio
 log = structlog.get_logger(__name__)
 
 STEP = "transaction.signed"
+_LATER = 30.0  # house: float-near-money, because these are seconds
 
 
 async def sign(lane: Lane) -> int:
@@ -50,6 +51,7 @@ async def sign(lane: Lane) -> int:
         now = lane.clock.now()
         waits: dict[str, tuple[Transaction, Transaction]] = {}
         signed: list[tuple[Attempt, bytes, bytes]] = []
+        refused: list[tuple[Transaction, LockstepError]] = []
         for t, attempt, answer in zip(due, newest, answers, strict=True):
             if isinstance(answer, SignedTransaction):
                 signed.append((attempt, answer.hash, answer.raw))
@@ -59,14 +61,28 @@ async def sign(lane: Lane) -> int:
                 waits[t.id] = (t, wait(t, f"not signed for now: {answer.detail}", now))
             elif isinstance(answer, Stop):
                 log.error("signing_stopped", transaction_id=t.id, code=answer.code)
-                waits[t.id] = (t, wait(t, f"an operator is needed: {answer.detail}", now, 30.0))
-            elif t.state is State.REPLACED:
-                changes.append(_keep_older_form(lane, t, attempts[t.id], answer, now))
-                await nonces.forget_digests(uow, [(t.chain, t.sender, attempt.nonce, attempt.digest)])
+                waits[t.id] = (t, wait(t, f"an operator is needed: {answer.detail}", now, _LATER))
+            elif t.state is State.RESERVED:
+                refused.append((t, answer))
+            elif (older := _older_form(attempts[t.id])) is None:
+                waits[t.id] = (t, wait(t, f"its cancellation was refused: {answer.detail}", now, _LATER))
             else:
+                changes.append(_keep_older_form(lane, t, attempts[t.id], older, answer, now))
+                await nonces.forget_digests(uow, [(t.chain, t.sender, attempt.nonce, attempt.digest)])
+        released = await _released(uow, lane, [t for t, _ in refused], attempts)
+        for t, answer in refused:
+            if t.id not in released:
                 given_back.append(t.id)
                 after = move(t, State.DROPPED, now, None, reason=f"signing was refused: {answer.detail}")
-                changes.append(change(t, after, code=answer.code, nonce=attempt.nonce))
+                changes.append(change(t, after, code=answer.code, nonce=t.nonce))
+                continue
+            reason = f"it was signed before and is refused now: {answer.detail}; cancelled"
+            market = await lane.client.fee_market()
+            made = await cancel(uow, lane, t, attempts[t.id], market, now, reason=reason)
+            if isinstance(made, Change):
+                changes.append(made)
+            else:
+                waits[t.id] = (t, wait(t, made, now, _LATER))
         await attempt_rows.record_signatures(uow, signed)
         if given_back:
             await nonces.release(uow, given_back)
@@ -85,8 +101,12 @@ async def _not_to_be_signed(
     now = lane.clock.now()
     changes: list[Change] = []
     given_back: list[str] = []
+    ends = {t.id: unsigned_end(t, now) for t in locked if t.state is State.RESERVED}
+    released = await _released(uow, lane, [t for t in locked if ends.get(t.id) is not None], attempts)
     for t in locked:
-        end = unsigned_end(t, now) if t.state is State.RESERVED else None
+        end = ends.get(t.id)
+        if t.id in released:
+            continue  # the same bytes once more; what is signed can be cancelled
         if end is not None:
             given_back.append(t.id)
             changes.append(change(t, move(t, end[0], now, None, reason=end[1]), nonce=t.nonce))
@@ -95,6 +115,19 @@ async def _not_to_be_signed(
             if isinstance(made, Change):
                 changes.append(made)
     return changes, given_back
+
+
+async def _released(
+    uow: UnitOfWork, lane: Lane, reserved: list[Transaction], attempts: dict[str, list[Attempt]]
+) -> set[str]:
+    """Ids of those whose signature has left custody, though no row here says so."""
+    if not reserved:
+        return set()
+    newest = {t.id: attempts[t.id][-1] for t in reserved}
+    known = await lane.signer.list_released(
+        uow, [(t.app_id, _decision_of(t, newest[t.id]), newest[t.id].digest) for t in reserved]
+    )
+    return {t.id for t in reserved if newest[t.id].digest in known}
 
 
 async def _ask(lane: Lane, due: list[Transaction], attempts: list[Attempt]) -> list[SignedTransaction | LockstepError]:
@@ -133,13 +166,15 @@ def _decision_of(t: Transaction, attempt: Attempt) -> str:
     return t.cancel_decision_id
 
 
+def _older_form(attempts: list[Attempt]) -> Attempt | None:
+    """The newest that is signed. None: the first was signed for a worker that died, and is being cancelled."""
+    return next((attempt for attempt in reversed(attempts) if attempt.hash is not None), None)
+
+
 def _keep_older_form(
-    lane: Lane, t: Transaction, attempts: list[Attempt], refusal: LockstepError, now: datetime
+    lane: Lane, t: Transaction, attempts: list[Attempt], older: Attempt, refusal: LockstepError, now: datetime
 ) -> Change:
     """A replacement was refused: the older form stays in the pool and is waited for. A cancellation can be asked for again."""
-    older: Any = next((attempt for attempt in reversed(attempts) if attempt.hash is not None), None)
-    if older is None:
-        raise Stop(f"the replaced transaction {t.id} has no signed form")
     was_cancelled = attempts[-1].form is Form.CANCELLATION
     after = move(
         replace(t, cancel_requested_at=None, cancel_decision_id=None) if was_cancelled else t,

@@ -39,7 +39,7 @@ from lockstep.custody.errors import (
 )
 from lockstep.custody.view import RpcInvalid, WrongSender
 from lockstep.kit.errors import Unprocessable
-from lockstep.kit.ids import UserId, WalletId, new_id
+from lockstep.kit.ids import AppId, UserId, WalletId, new_id
 
 FAR = START + timedelta(days=1)
 
@@ -674,6 +674,23 @@ async def test_sign_transactions__as_decided__are_signed_in_one_go(world: World)
     rows = await world.rows("select decision_id from released_signatures")
     assert {row["decision_id"] for row in rows} == set(decisions)
     assert len(await world.rows("select 1 as x from audit_entries where action = 'signature.released'")) == 10
+
+
+async def test_list_released__what_was_signed__is_known_by_app_decision_and_digest(world: World) -> None:
+    app, other = await world.app("one"), await world.app("two")
+    wallet = await world.wallet(app)
+    decision, unsigned = await decide(world, app, wallet), await decide(world, app, wallet)
+    (signed,) = await world.custody.sign_transactions([(decision, transaction())])
+    assert isinstance(signed, SignedTransaction)
+
+    async def released(app_id: AppId, decision_id: str, digest: bytes) -> bool:
+        async with world.database.system("engine") as uow:
+            return await world.custody.list_released(uow, [(app_id, decision_id, digest)]) == {digest}
+
+    assert await released(app.tenant, decision, signed.digest)
+    assert not await released(app.tenant, decision, transaction(nonce=9).digest())
+    assert not await released(app.tenant, unsigned, signed.digest)
+    assert not await released(other.tenant, decision, signed.digest)
 
 
 @pytest.mark.parametrize(
