@@ -39,7 +39,7 @@ from lockstep.custody import SignedTransaction, TransactionIntent
 from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import Database
 from lockstep.kit.ids import AppId, WalletId, new_id
-from lockstep.transactions import TransactionEngine, TransactionSender
+from lockstep.transactions import TransactionEngine, TransactionSender, evm_families
 
 PHRASE = "test test test test test test test test test test test junk"
 CHAIN_ID, ACCOUNTS = 31337, 20
@@ -147,7 +147,9 @@ class _Bench:
                 )
                 queued = await sender.queue(uow, f"01900000-0000-7000-8000-{index:012x}", intent)
                 ids.append(queued.id)
-        engine, stop = TransactionEngine(self.database, self.chains, _Signer(self.keys), clock), asyncio.Event()
+        signer, stop = _Signer(self.keys), asyncio.Event()
+        families = evm_families(self.chains, self.database, signer, clock)
+        engine = TransactionEngine(families, self.database, signer, clock)
         began = time.perf_counter()
         running = asyncio.create_task(engine.run(stop))
         async with self._mining(), asyncio.timeout(SECONDS_AT_MOST):

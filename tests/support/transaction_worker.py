@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.support.transactions import Keys
+from tests.support.transactions import Keys, evm_engine
 
 from lockstep.chains.evm import ChainConfig, ChainRegistry
 from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import Database
-from lockstep.transactions import EngineSettings, TransactionEngine
+from lockstep.transactions import EngineSettings
 
 SETTINGS = EngineSettings(resend_seconds=0.3, replace_after_blocks=3)
 
@@ -31,7 +31,7 @@ async def main(dsn: str, url: str, chain_id: int) -> None:
             )
         ]
     )
-    await TransactionEngine(database, chains, Keys(), SystemClock(), SETTINGS).run(asyncio.Event())
+    await evm_engine(database, chains, Keys(), SystemClock(), SETTINGS).run(asyncio.Event())
 
 
 if __name__ == "__main__":

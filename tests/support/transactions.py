@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from tests.support.evm import account, address, sign
 
 from lockstep.chains.evm import Address, ChainRegistry, EvmClient, UnsignedTransaction, transaction_hash
 from lockstep.custody import Decision, Principal, SignedTransaction, TransactionIntent
-from lockstep.kit.clock import SystemClock
+from lockstep.kit.clock import Clock, SystemClock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId, new_id
-from lockstep.transactions import EngineSettings, State, Transaction, TransactionEngine, TransactionSender
+from lockstep.transactions import (
+    EngineSettings,
+    State,
+    Transaction,
+    TransactionEngine,
+    TransactionSender,
+    TransactionSigner,
+    evm_families,
+)
+from lockstep.transactions.evm.family import EvmFamily
+from lockstep.transactions.evm.lane import EvmLane
 from lockstep.transactions.store import rows
 
 APP = AppId("01900000-0000-7000-8000-000000000001")
@@ -81,6 +92,19 @@ def decision_of(index: int) -> Decision:
     )
 
 
+def evm_engine(
+    database: Database,
+    chains: ChainRegistry,
+    signer: TransactionSigner,
+    clock: Clock,
+    settings: EngineSettings | None = None,
+    **options: Any,
+) -> TransactionEngine:
+    """The engine over EVM chains; options as those of `evm_families`."""
+    families = evm_families(chains, database, signer, clock, settings, **options)
+    return TransactionEngine(families, database, signer, clock, settings)
+
+
 class Desk:
     """Submits, steps and looks."""
 
@@ -90,7 +114,14 @@ class Desk:
         self.clock = SystemClock()
         self.sender = TransactionSender(chains, self.clock)
         self.settings = settings or EngineSettings(resend_seconds=0.3)
-        self.engine = TransactionEngine(database, chains, self.keys, self.clock, self.settings)
+        self.engine = evm_engine(database, chains, self.keys, self.clock, self.settings)
+
+    @property
+    def lane(self) -> EvmLane:
+        """What the engine remembers of its chain."""
+        family = self.engine._lanes[0].family
+        assert isinstance(family, EvmFamily)
+        return family.lane
 
     @property
     def client(self) -> EvmClient:

@@ -55,6 +55,7 @@ from lockstep.transactions import (
     TransactionEngine,
     TransactionSender,
     TransactionsService,
+    evm_families,
 )
 
 Loop = Callable[[asyncio.Event], Awaitable[None]]
@@ -161,9 +162,16 @@ class Container:
         self.transactions = TransactionsService(self.sender, self.custody, self.clock)
         low = {chain.chain: chain.low_balance_wei for chain in self.settings.chains}
         engine = EngineSettings(**self.settings.transactions.model_dump())
-        self.engine = TransactionEngine(
-            self.database, self.chains, self.custody, self.clock, engine, low, TokenBalances(self.tokens)
+        families = evm_families(
+            self.chains,
+            self.database,
+            self.custody,
+            self.clock,
+            engine,
+            low_balances=low,
+            observer=TokenBalances(self.tokens),
         )
+        self.engine = TransactionEngine(families, self.database, self.custody, self.clock, engine)
 
     def _build_swaps(self) -> None:
         settings = self.settings

@@ -6,7 +6,6 @@ Knows no business reason for a transaction, holds no key, and decides nothing ab
 from lockstep.transactions.api import router
 from lockstep.transactions.balances import TokenBalances
 from lockstep.transactions.engine import TransactionEngine
-from lockstep.transactions.engine.measure import SENDS_SINCE
 from lockstep.transactions.errors import (
     DoubleSignPrevented,
     FeeCeilingTooLow,
@@ -17,6 +16,8 @@ from lockstep.transactions.errors import (
     NotReplaceable,
     TransactionNotFound,
 )
+from lockstep.transactions.evm.family import evm_families
+from lockstep.transactions.evm.measure import SENDS_SINCE
 from lockstep.transactions.sender import TransactionSender
 from lockstep.transactions.service import TransactionsService
 from lockstep.transactions.store.accounts import list_senders
@@ -60,6 +61,7 @@ __all__ = [
     "TransactionSender",
     "TransactionSigner",
     "TransactionsService",
+    "evm_families",
     "list_senders",
     "public",
     "router",

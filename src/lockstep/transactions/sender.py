@@ -31,8 +31,9 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Conflict
 from lockstep.kit.ids import new_id
 from lockstep.transactions.errors import DoubleSignPrevented, IdempotencyKeyReused, NonceTaken, NoPrivateNode
-from lockstep.transactions.rules import bound_fees, cost, kept_for_data, with_headroom
-from lockstep.transactions.store import nonces, rows
+from lockstep.transactions.evm import nonces
+from lockstep.transactions.evm.rules import bound_fees, cost, kept_for_data, with_headroom
+from lockstep.transactions.store import rows
 from lockstep.transactions.types import State, Transaction
 
 _TRANSFER_GAS = 21_000

@@ -12,15 +12,11 @@ from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId, CorrelationId, WalletId
 from lockstep.kit.paging import MAX_LIMIT, Page, decode_cursor, page_of
-from lockstep.transactions.engine.context import cancellation_intent, change, intent_of, move
-from lockstep.transactions.engine.rules import (
-    check_cancellable,
-    check_replaceable,
-    live_attempt,
-    sped_up_fees,
-    wants_speed_up,
-)
+from lockstep.transactions.engine.moves import change, move
+from lockstep.transactions.engine.rules import check_cancellable, check_replaceable, live_attempt, wants_speed_up
 from lockstep.transactions.errors import TransactionNotFound
+from lockstep.transactions.evm.build import cancellation_intent, intent_of
+from lockstep.transactions.evm.rules import sped_up_fees
 from lockstep.transactions.sender import TransactionSender, check_same
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.store import rows

@@ -197,6 +197,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What the network said of bytes that were handed over."""
+
+    is_out: bool
+    """Whether it has them, or knows what became of what they use: from now on the chain tells."""
+    outcome: str
+    """A word for the record, of the family."""
+    message: str | None = None
+    """The network's own words; never the bytes."""
+    reason: str = ""
+    """Why the transaction waits, where it is not out."""
+    pause: float | None = None  # house: float-near-money, because these are seconds
+    """How long; None: longer with each refusal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """How the engine works; the defaults suit a chain with blocks of one to twelve seconds."""
 

@@ -39,7 +39,7 @@ from tests.support.storm.events import (
 )
 from tests.support.storm.verdict import STRANGER, Broken, Intent, Verdict, describe, has_stranger
 from tests.support.stub_node import Chain, Limits, Refused, StrictNode, decode
-from tests.support.transactions import APP, WALLET, Keys
+from tests.support.transactions import APP, WALLET, Keys, evm_engine
 
 from lockstep.chains.evm import Address, ChainConfig, ChainRegistry, UnsignedTransaction, transaction_hash
 from lockstep.custody import Principal, SignedTransaction, TransactionIntent
@@ -318,7 +318,7 @@ class World:
 
     def _hire(self) -> _Worker:
         chains = ChainRegistry([self._config])
-        return _Worker(chains, TransactionEngine(self._database, chains, self._keys, self._clock, SETTINGS))
+        return _Worker(chains, evm_engine(self._database, chains, self._keys, self._clock, SETTINGS))
 
     def _sender(self, index: int) -> TransactionSender:
         return TransactionSender(self._workers[index].chains, self._clock)

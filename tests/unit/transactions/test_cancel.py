@@ -24,9 +24,9 @@ from lockstep.transactions import (
     State,
     TransactionNotFound,
 )
-from lockstep.transactions.rules import content_hash
+from lockstep.transactions.evm import nonces
+from lockstep.transactions.evm.rules import content_hash
 from lockstep.transactions.store import attempts as attempt_rows
-from lockstep.transactions.store import nonces
 
 pytestmark = pytest.mark.chain
 GWEI = 10**9

@@ -27,7 +27,8 @@ from lockstep.transactions import (
     State,
     TransactionsService,
 )
-from lockstep.transactions.store import nonces, rows
+from lockstep.transactions.evm import nonces
+from lockstep.transactions.store import rows
 
 TOKEN = Contract.load("DemoToken")
 pytestmark = pytest.mark.chain

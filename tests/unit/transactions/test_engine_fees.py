@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from tests.support.custody import build, send
 from tests.support.evm import address, config
-from tests.support.transactions import APP, WALLET, Desk
+from tests.support.transactions import APP, WALLET, Desk, evm_engine
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import GAS_PRICE_ORACLE, ChainRegistry, DataFee, FeeStyle, NodeError, Speed, decode_signed
 from lockstep.custody import PolicyDenied, TransactionIntent
 from lockstep.kit.database import Database
-from lockstep.transactions import State, TransactionEngine, TransactionSender
+from lockstep.transactions import State, TransactionSender
 from lockstep.transactions.store import attempts
 
 pytestmark = pytest.mark.chain
@@ -117,7 +117,7 @@ async def test_legacy__through_custody__policy_sees_type_0_and_the_signer_signs_
     (client,) = chains
     sender = TransactionSender(chains, world.clock)
     world.custody.connect(sender, sender)
-    engine = TransactionEngine(database, chains, world.custody, world.clock)
+    engine = evm_engine(database, chains, world.custody, world.clock)
     app = await world.app()
 
     def only_type(number: int) -> list[dict[str, object]]:

@@ -14,18 +14,20 @@ from tests.support.transactions import APP, WALLET
 from lockstep.chains.evm import Fees
 from lockstep.transactions import NotCancellable, State, Transaction
 from lockstep.transactions.engine.rules import (
-    cancellation_ceiling,
     check_cancellable,
-    content_of,
     final_state,
-    is_jammed,
     live_attempt,
-    low_accounts,
-    open_gaps,
     unsigned_end,
     wants_cancellation,
 )
-from lockstep.transactions.rules import bump_fees
+from lockstep.transactions.evm.rules import (
+    bump_fees,
+    cancellation_ceiling,
+    content_of,
+    is_jammed,
+    low_accounts,
+    open_gaps,
+)
 from lockstep.transactions.types import TERMINAL, Attempt, Form
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -100,7 +100,7 @@ async def test_gap__wallet_is_stopped__nothing_is_signed_until_it_is_not(desk: D
     desk.keys.no_cancellations = stop
     last = await refuse_the_middle(desk)
     async with asyncio.timeout(20):
-        while not desk.engine._lanes[0].gaps_seen:
+        while not desk.lane.gaps_seen:
             await desk.engine.step()
     for _ in range(20):
         await desk.engine.step()

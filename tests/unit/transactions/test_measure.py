@@ -10,14 +10,14 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from tests.support.evm import address, config
-from tests.support.transactions import Desk
+from tests.support.transactions import Desk, evm_engine
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import ChainRegistry
 from lockstep.kit.database import Database
 from lockstep.kit.errors import Retry
-from lockstep.transactions import EngineSettings, State, TransactionEngine, list_senders
-from lockstep.transactions.engine.measure import _balance
+from lockstep.transactions import EngineSettings, State, list_senders
+from lockstep.transactions.evm.measure import _balance
 
 pytestmark = pytest.mark.chain
 ETHER = 10**18
@@ -29,7 +29,7 @@ async def desk(database: Database, anvil: Anvil) -> AsyncIterator[Desk]:
     chains = ChainRegistry([config(anvil, block_seconds=0.2)])
     made = Desk(database, chains, EngineSettings(resend_seconds=0.3, jam_blocks=4))
     low = {made.client.chain: 10_000 * ETHER}
-    made.engine = TransactionEngine(database, chains, made.keys, made.clock, made.settings, low)
+    made.engine = evm_engine(database, chains, made.keys, made.clock, made.settings, low_balances=low)
     yield made
     await chains.close()
 
@@ -39,7 +39,7 @@ def figure(desk: Desk, name: str, **labels: str) -> float | None:
 
 
 async def measured(desk: Desk) -> None:
-    desk.engine._lanes[0].measured_at = None
+    desk.lane.measured_at = None
     await desk.engine.step()
 
 
@@ -48,7 +48,7 @@ async def test_balances__of_accounts_that_send__shown_and_low_ones_said_once(des
     for index in (0, 1):
         await desk.run_until((await desk.submit(index=index)).id, State.MINED)
 
-    desk.engine._lanes[0].balances = {}
+    desk.lane.balances = {}
     with capture_logs() as logs:
         await measured(desk)
         await measured(desk)

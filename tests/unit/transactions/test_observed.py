@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 from tests.support.evm import address, config, deploy, send
-from tests.support.transactions import APP, Desk
+from tests.support.transactions import APP, Desk, evm_engine
 
 from lockstep.app.devnet.anvil import Anvil
 from lockstep.assets import Token, TokenRegistry, approve_call, erc20_asset, transfer_call
 from lockstep.chains.evm import Address, BlockRef, ChainRegistry, EvmClient, NodeUnavailable, abi_encode_call
 from lockstep.kit.database import Database
-from lockstep.transactions import EngineSettings, State, TokenBalances, Transaction, TransactionEngine
+from lockstep.transactions import EngineSettings, State, TokenBalances, Transaction
 from lockstep.transactions.store import rows
 
 pytestmark = pytest.mark.chain
@@ -36,14 +36,7 @@ async def token_of(desk: Desk) -> Address:
 
 
 def watch(desk: Desk, observer: object) -> None:
-    desk.engine = TransactionEngine(
-        desk.database,
-        desk.chains,
-        desk.keys,
-        desk.clock,
-        desk.settings,
-        observer=observer,  # type: ignore[arg-type]
-    )
+    desk.engine = evm_engine(desk.database, desk.chains, desk.keys, desk.clock, desk.settings, observer=observer)
 
 
 async def mined(desk: Desk, **changes: object) -> Mapping[str, object]:

@@ -16,7 +16,7 @@ from lockstep.app.devnet.anvil import Anvil
 from lockstep.chains.evm import ChainRegistry, transaction_hash
 from lockstep.kit.database import Database
 from lockstep.transactions import NoPrivateNode, State
-from lockstep.transactions.rules import goes_private
+from lockstep.transactions.evm.rules import goes_private
 
 pytestmark = pytest.mark.chain
 

@@ -6,10 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.chains.evm import FeeHistory, FeeMarket, Fees, Speed, market_of_gas_price, market_of_history
-from lockstep.transactions.rules import (
-    AfterRefusal,
-    after_refusal,
-    backoff_seconds,
+from lockstep.transactions.engine.rules import AfterRefusal, after_refusal, backoff_seconds
+from lockstep.transactions.evm.rules import (
     bound_fees,
     bump_fees,
     content_hash,

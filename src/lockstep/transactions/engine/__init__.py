@@ -8,24 +8,24 @@ step does outside is harmless when it is done again: the same digest, the same b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 
 import psycopg
 import structlog
 from prometheus_client import Counter
 
-from lockstep.chains.evm import ChainRegistry
 from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database
 from lockstep.kit.errors import Retry
-from lockstep.transactions.engine.context import Lane
-from lockstep.transactions.engine.mend import mend
+from lockstep.transactions.engine.family import Family
+from lockstep.transactions.engine.lane import Lane
 from lockstep.transactions.engine.reserve import reserve
 from lockstep.transactions.engine.send import send
 from lockstep.transactions.engine.sign import sign
 from lockstep.transactions.engine.track import track
 from lockstep.transactions.store import rows
-from lockstep.transactions.types import EngineSettings, State, StateObserver, TransactionSigner
+from lockstep.transactions.types import EngineSettings, State, TransactionSigner
 
 _IDLE_LOOKS = 100
 
@@ -39,43 +39,26 @@ class TransactionEngine:
 
     def __init__(
         self,
+        families: Sequence[Family],
         database: Database,
-        chains: ChainRegistry,
         signer: TransactionSigner,
         clock: Clock,
         settings: EngineSettings | None = None,
-        low_balances: Mapping[str, int] | None = None,
-        observer: StateObserver | None = None,
     ) -> None:
         """
         Args:
-            observer: says what of the state around mined transactions is kept in their timeline.
-            low_balances: by chain, the balance (wei) below which a sending account is told of.
+            families: one for each chain.
             database: needs up to five connections per chain while it works.
         """
-        self._chains = chains
-        low = low_balances or {}
-        self._lanes = [
-            Lane(
-                client,
-                database,
-                clock,
-                signer,
-                settings or EngineSettings(),
-                observer,
-                low_balance=low.get(client.chain, 0),
-            )
-            for client in chains
-        ]
+        settings = settings or EngineSettings()
+        self._lanes = [Lane(family, database, clock, signer, settings) for family in families]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Faults of nodes, signer and database are waited out."""
-        loops = []
-        for lane in self._lanes:
-            for name, look in _LOOPS:
-                loops.append(self._loop(lane, name, look, stop))
-        async with self._chains.watching():
-            await asyncio.gather(*loops)
+        async with AsyncExitStack() as stack:
+            for lane in self._lanes:
+                await stack.enter_async_context(lane.family.watching())
+            await asyncio.gather(*(self._loop(lane, name, look, stop) for lane in self._lanes for name, look in _LOOPS))
 
     async def step(self) -> int:
         """One look of every loop on every chain, for tests and for draining; faults are raised."""
@@ -120,12 +103,18 @@ async def prepare(lane: Lane) -> int:
     return moved
 
 
+async def mend(lane: Lane) -> int:
+    """What the family looks after by itself; returns how much was mended."""
+    return await lane.family.mend()
+
+
 def _idle_seconds(lane: Lane, name: str, idle: int) -> float:
     """Looking for new heads is paced by the chain, looking for new rows by how lately there were some."""
+    seconds = lane.block_time.total_seconds()
     if name == "mend":
-        return min(max(lane.client.config.block_seconds / 2, 0.1), 5.0)
+        return min(max(seconds / 2, 0.1), 5.0)
     if name == "track":
-        return min(max(lane.client.config.block_seconds / 8, 0.04), 0.5)
+        return min(max(seconds / 8, 0.04), 0.5)
     return lane.settings.poll_seconds * (1 if idle < _IDLE_LOOKS else 10)
 
 

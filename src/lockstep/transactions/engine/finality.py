@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter
 
 from lockstep.chains.evm import Hash32
-from lockstep.transactions.engine.context import Lane
+from lockstep.transactions.engine.lane import Lane
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,8 @@ _broken = Counter(
 
 def remember_final(lane: Lane, blocks: list[tuple[int, Hash32]]) -> None:
     """Keep the highest block in which transactions have become final."""
-    lane.final_seen = max([*blocks, *([lane.final_seen] if lane.final_seen is not None else [])], default=None)
+    seen = [lane.final_seen] if lane.final_seen is not None else []
+    lane.final_seen = max([*blocks, *seen], default=None)
 
 
 async def check_final(lane: Lane) -> None:
@@ -33,8 +34,8 @@ async def check_final(lane: Lane) -> None:
     if lane.final_seen is None:
         return
     number, block_hash = lane.final_seen
-    (header,) = await lane.client.headers([number], agreed=lane.client.config.read_quorum > 1)
-    if header is None or header.ref.hash == block_hash:
+    (block,) = await lane.family.blocks([number], agreed=True)
+    if block is None or block.hash == block_hash:
         return
     counted.inc()
     log.error(
@@ -42,7 +43,7 @@ async def check_final(lane: Lane) -> None:
         chain=lane.chain,
         block_number=number,
         block_hash=block_hash.hex(),
-        now=header.ref.hash.hex(),
+        now=block.hash.hex(),
         hint="finality of this chain is set too low, or its nodes are on a wrong branch",
     )
     lane.final_seen = None

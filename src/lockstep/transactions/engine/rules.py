@@ -1,36 +1,15 @@
-"""Pure decisions about the end of a transaction and what holds up its account: cancellations, deadlines, gaps. No
-database, node or clock.
-
-Source: the replacement rule of common nodes (both fees at least 10 % higher), which holds for cancellations as well.
+"""Pure decisions that hold for every family of chains: how a transaction ends, and what may be done to it. No database, node
+or clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
 
-from lockstep.chains.evm import Address, FeeMarket, Fees
-from lockstep.kit.money import ceil_div
-from lockstep.transactions.errors import FeeCeilingTooLow, NotCancellable, NotReplaceable
-from lockstep.transactions.rules import bound_fees, bump_fees
+from lockstep.transactions.errors import NotCancellable, NotReplaceable
 from lockstep.transactions.types import Attempt, Form, State, Transaction
-
-
-def cancellation_ceiling(chain_ceiling: int) -> int:
-    """Highest fee per gas of a cancellation, wei: an eighth above the chain's ceiling, rounded up.
-
-    No transaction pays more than the chain's ceiling, and its cancellation must pay a tenth more than it: so whatever is
-    capped can still be cancelled. It takes little gas.
-    """
-    return ceil_div(chain_ceiling * 9, 8)
-
-
-def content_of(transaction: Transaction, form: Form) -> Transaction:
-    """The transaction with the content of one of its forms."""
-    if form is Form.ORIGINAL:
-        return transaction
-    return replace(transaction, to=transaction.sender, value=0, data=b"")
 
 
 def live_attempt(transaction: Transaction, attempts: Sequence[Attempt]) -> Attempt:
@@ -99,70 +78,34 @@ def check_replaceable(transaction: Transaction) -> None:
         raise NotReplaceable(f"expected a transaction that is not mined, was {state.value}", state=state.value)
 
 
-def sped_up_fees(transaction: Transaction, newest: Attempt | None, market: FeeMarket, chain_ceiling: int) -> Fees:
-    """Fees of the next form, wei per gas, under the transaction's ceilings and the chain's.
-
-    Args:
-        newest: None while it has no nonce; then the fees that it could go with now.
-    Raises:
-        FeeCeilingTooLow: with what nodes want.
-    """
-    own, tip_ceiling = transaction.max_fee_ceiling, transaction.max_priority_fee_ceiling
-    ceiling = chain_ceiling if own is None else min(own, chain_ceiling)
-    offer, is_legacy = market.offer(transaction.speed, is_legacy=transaction.is_legacy), transaction.is_legacy
-    if newest is None:
-        fees = bound_fees(market, offer, ceiling, tip_ceiling, is_legacy=is_legacy)
-        if fees is None:
-            raise FeeCeilingTooLow(
-                f"the next block takes {market.least_fee} wei per gas and a tip; the ceiling is {ceiling}"
-            )
-        return fees
-    old = Fees(newest.max_fee_per_gas, newest.max_priority_fee_per_gas)
-    fees = bump_fees(old, offer, ceiling, tip_ceiling, is_legacy=is_legacy)
-    if fees is None:
-        tip = "" if tip_ceiling is None else f" and a tip ceiling of {tip_ceiling}"
-        raise FeeCeilingTooLow(
-            f"nodes want a tenth more than {old.max_fee_per_gas} and a tip of {old.max_priority_fee_per_gas} wei per gas,"
-            f" under a fee ceiling of {ceiling}{tip}"
-        )
-    return fees
-
-
-def open_gaps(
-    next_nonce: int, highest: int, holders: Mapping[int, datetime | None], now: datetime, grace: timedelta
-) -> list[int]:
-    """Nonces below something in flight that nobody is going to send, lowest first.
-
-    Args:
-        next_nonce: what the chain takes next.
-        highest: nonce of the account's last transaction in flight.
-        holders: reserved nonces: when one was signed for a caller who sends it, None for transactions of the engine.
-        grace: how long a caller may take to send.
-    """
-    gaps = []
-    for nonce in range(next_nonce, highest):
-        claimed_at = holders.get(nonce)
-        if nonce not in holders or (claimed_at is not None and now - claimed_at >= grace):
-            gaps.append(nonce)
-    return gaps
-
-
-def is_jammed(
-    head: int, sent_block: int | None, reserved_at: datetime, now: datetime, blocks: int, block_time: timedelta
-) -> bool:
-    """Whether an account's first unmined transaction is older than so many blocks, sent or not."""
-    if sent_block is not None:
-        return head - sent_block >= blocks
-    return now - reserved_at >= blocks * block_time
-
-
-def low_accounts(balances: Mapping[Address, int], threshold: int) -> list[Address]:
-    """Accounts with less than the threshold, wei; a threshold of 0 finds none."""
-    return [address for address, balance in balances.items() if balance < threshold]
-
-
 def final_state(succeeded: bool | None) -> State:
     """How a mined transaction ends; None: its cancellation was mined."""
     if succeeded is None:
         return State.CANCELLED
     return State.FINAL if succeeded else State.REVERTED_FINAL
+
+
+class AfterRefusal(Enum):
+    """What follows when a simulation says that a transaction would fail."""
+
+    WAIT = "wait"
+    LOOK_AGAIN = "look_again"
+    END = "end"
+
+
+def after_refusal(earlier: int, looks: int, most_looks: int) -> AfterRefusal:
+    """While earlier transactions of the account are not mined the refusal decides nothing: they may change the state that it
+    rests on, as an approval does for a swap. Then the transaction gets a few looks, because nodes lag, and ends.
+
+    Args:
+        earlier: transactions of the account that were queued before it and are neither mined nor ended.
+        looks: refusals in a row without earlier ones, this one included.
+    """
+    if earlier > 0:
+        return AfterRefusal.WAIT
+    return AfterRefusal.LOOK_AGAIN if looks < most_looks else AfterRefusal.END
+
+
+def backoff_seconds(failures: int, most: float = 5.0) -> float:  # house: float-near-money, because these are seconds
+    """Pause after so many failures in a row: 0.2 s, doubling."""
+    return min(most, 0.2 * float(1 << min(failures, 10)))  # house: float-near-money, because these are seconds

@@ -1,7 +1,8 @@
 """reserved | replaced → signed: many signatures at once, over exactly the bytes that were fixed at the reservation.
 
-What was taken back or is too late before its signature ends here, and gives its nonce back: unless custody has released
-the signature, to a worker that died before it wrote so. Then the nonce is spoken for, and only a self-send ends it.
+What was taken back or is too late before its signature ends here, and gives back what was reserved for it: unless custody has
+released the signature, to a worker that died before it wrote so. Then its resources are spoken for, and it is cancelled as
+what is signed is.
 
 The digest stands in the ledger before it gets here, so a worker that dies between the signature and the commit leaves a
 step that gives the same bytes again. Signs nothing itself.
@@ -14,16 +15,15 @@ from datetime import datetime
 
 import structlog
 
-from lockstep.chains.evm import MalformedTransaction, decode_signed
 from lockstep.custody import SignedTransaction
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import LockstepError, Retry, Stop
-from lockstep.transactions.engine.context import Lane, change, move, unsigned, wait, write
-from lockstep.transactions.engine.replace import cancel
+from lockstep.transactions.engine.lane import Lane
+from lockstep.transactions.engine.moves import Moves, change, move, wait, write
 from lockstep.transactions.engine.rules import unsigned_end, wants_cancellation
 from lockstep.transactions.store import attempts as attempt_rows
-from lockstep.transactions.store import nonces, rows
+from lockstep.transactions.store import rows
 from lockstep.transactions.types import Attempt, Change, Form, State, Transaction
 
 log = structlog.get_logger(__name__)
@@ -41,65 +41,52 @@ async def sign(lane: Lane) -> int:
         if not locked:
             return 0
         attempts = await attempt_rows.list_attempts(uow, [t.id for t in locked])
-        changes, given_back = await _not_to_be_signed(uow, lane, locked, attempts)
-        settled = {c.transaction.id for c in changes}
+        moves, given_back = await _not_to_be_signed(uow, lane, locked, attempts)
+        settled = moves.settled
         due = [t for t in locked if t.id not in settled]
         newest = [attempts[t.id][-1] for t in due]
         crash.point(STEP, "before_effect")
         answers = await _ask(lane, due, newest) if due else []
         crash.point(STEP, "after_effect")
         now = lane.clock.now()
-        waits: dict[str, tuple[Transaction, Transaction]] = {}
         signed: list[tuple[Attempt, bytes, bytes]] = []
         refused: list[tuple[Transaction, LockstepError]] = []
         for t, attempt, answer in zip(due, newest, answers, strict=True):
             if isinstance(answer, SignedTransaction):
                 signed.append((attempt, answer.hash, answer.raw))
                 after = move(t, State.SIGNED, now, now, hash=answer.hash)
-                changes.append(change(t, after, hash=answer.hash, attempt=attempt.attempt, digest=attempt.digest))
+                facts = {"attempt": attempt.attempt, "digest": attempt.digest}
+                moves.changes.append(change(t, after, hash=answer.hash, **facts))
             elif isinstance(answer, Retry):
-                waits[t.id] = (t, wait(t, f"not signed for now: {answer.detail}", now))
+                moves.wait(t, wait(t, f"not signed for now: {answer.detail}", now))
             elif isinstance(answer, Stop):
                 log.error("signing_stopped", transaction_id=t.id, code=answer.code)
-                waits[t.id] = (t, wait(t, f"an operator is needed: {answer.detail}", now, _LATER))
+                moves.wait(t, wait(t, f"an operator is needed: {answer.detail}", now, _LATER))
             elif t.state is State.RESERVED:
                 refused.append((t, answer))
             elif (older := _older_form(attempts[t.id])) is None:
-                waits[t.id] = (t, wait(t, f"its cancellation was refused: {answer.detail}", now, _LATER))
+                moves.wait(t, wait(t, f"its cancellation was refused: {answer.detail}", now, _LATER))
             else:
-                changes.append(_keep_older_form(lane, t, attempts[t.id], older, answer, now))
-                await nonces.forget_digests(uow, [(t.chain, t.sender, attempt.nonce, attempt.digest)])
-        released = await _released(uow, lane, [t for t, _ in refused], attempts)
-        for t, answer in refused:
-            if t.id not in released:
-                given_back.append(t.id)
-                after = move(t, State.DROPPED, now, None, reason=f"signing was refused: {answer.detail}")
-                changes.append(change(t, after, code=answer.code, nonce=t.nonce))
-                continue
-            reason = f"it was signed before and is refused now: {answer.detail}; cancelled"
-            market = await lane.client.fee_market()
-            made = await cancel(uow, lane, t, attempts[t.id], market, now, reason=reason)
-            if isinstance(made, Change):
-                changes.append(made)
-            else:
-                waits[t.id] = (t, wait(t, made, now, _LATER))
+                moves.changes.append(_keep_older_form(lane, t, attempts[t.id], older, answer, now))
+                await lane.family.forget(uow, t, attempt)
+        given_back += await _refused_at_first(uow, lane, moves, refused, attempts, now)
         await attempt_rows.record_signatures(uow, signed)
         if given_back:
-            await nonces.release(uow, given_back)
-        await write(uow, lane, changes, waits)
+            await lane.family.give_back(uow, given_back)
+        await write(uow, moves, now)
     crash.point(STEP, "after_commit")
-    return len(changes)
+    return len(moves.changes)
 
 
 async def _not_to_be_signed(
     uow: UnitOfWork, lane: Lane, locked: list[Transaction], attempts: dict[str, list[Attempt]]
-) -> tuple[list[Change], list[str]]:
-    """What ends before its signature or is to be signed as a self-send instead, and ids of those whose nonce is free again.
+) -> tuple[Moves, list[str]]:
+    """What ends before its signature or is to be cancelled instead, and ids of those that give back what they had.
 
     The row is locked until the end of the step, so nobody else is asking for the signature of what ends here.
     """
     now = lane.clock.now()
-    changes: list[Change] = []
+    moves = Moves()
     given_back: list[str] = []
     ends = {t.id: unsigned_end(t, now) for t in locked if t.state is State.RESERVED}
     released = await _released(uow, lane, [t for t in locked if ends.get(t.id) is not None], attempts)
@@ -109,12 +96,39 @@ async def _not_to_be_signed(
             continue  # the same bytes once more; what is signed can be cancelled
         if end is not None:
             given_back.append(t.id)
-            changes.append(change(t, move(t, end[0], now, None, reason=end[1]), nonce=t.nonce))
+            moves.changes.append(change(t, move(t, end[0], now, None, reason=end[1]), nonce=t.nonce))
         elif t.state is State.REPLACED and wants_cancellation(t, attempts[t.id], now):
-            made = await cancel(uow, lane, t, attempts[t.id], await lane.client.fee_market(), now)
+            made = await lane.family.cancel(uow, t, attempts[t.id])
             if isinstance(made, Change):
-                changes.append(made)
-    return changes, given_back
+                moves.changes.append(made)
+    return moves, given_back
+
+
+async def _refused_at_first(
+    uow: UnitOfWork,
+    lane: Lane,
+    moves: Moves,
+    refused: list[tuple[Transaction, LockstepError]],
+    attempts: dict[str, list[Attempt]],
+    now: datetime,
+) -> list[str]:
+    """What custody refuses before anything of it is signed ends, and gives back what it had: ids of these. What it signed
+    for a worker that died is cancelled."""
+    given_back: list[str] = []
+    released = await _released(uow, lane, [t for t, _ in refused], attempts)
+    for t, refusal in refused:
+        if t.id not in released:
+            given_back.append(t.id)
+            after = move(t, State.DROPPED, now, None, reason=f"signing was refused: {refusal.detail}")
+            moves.changes.append(change(t, after, code=refusal.code, nonce=t.nonce))
+            continue
+        reason = f"it was signed before and is refused now: {refusal.detail}; cancelled"
+        made = await lane.family.cancel(uow, t, attempts[t.id], reason)
+        if isinstance(made, Change):
+            moves.changes.append(made)
+        else:
+            moves.wait(t, wait(t, made, now, _LATER))
+    return given_back
 
 
 async def _released(
@@ -132,28 +146,24 @@ async def _released(
 
 async def _ask(lane: Lane, due: list[Transaction], attempts: list[Attempt]) -> list[SignedTransaction | LockstepError]:
     """Ask custody for the signatures and check what comes back against what was asked for."""
-    wanted = [unsigned(lane, t, attempt) for t, attempt in zip(due, attempts, strict=True)]
+    wanted = [
+        (_decision_of(t, attempt), lane.family.request(t, attempt)) for t, attempt in zip(due, attempts, strict=True)
+    ]
     try:
-        answers = await lane.signer.sign_transactions(
-            [(_decision_of(t, attempt), tx) for t, attempt, tx in zip(due, attempts, wanted, strict=True)]
-        )
+        answers = await lane.signer.sign_transactions(wanted)
     except Retry as error:
         return [error] * len(due)
     except LockstepError as error:
         # Refusals concern one item and come in its place; one for all of them is a fault that must drop nothing.
         return [Stop(f"custody refused the whole batch: {error.detail}")] * len(due)
     checked: list[SignedTransaction | LockstepError] = []
-    for t, tx, attempt, answer in zip(due, wanted, attempts, answers, strict=True):
+    for t, attempt, answer in zip(due, attempts, answers, strict=True):
         if isinstance(answer, SignedTransaction):
             try:
-                read = decode_signed(answer.raw)
-            except MalformedTransaction as error:
-                checked.append(Stop(f"custody returned bytes that are no transaction: {error.detail}"))
+                answer = lane.family.check_signed(t, attempt, answer)
+            except Stop as fault:
+                checked.append(fault)
                 continue
-            if read.transaction != tx or read.sender != t.sender or tx.digest() != attempt.digest:
-                checked.append(Stop("custody returned another transaction than the one to be signed"))
-                continue
-            answer = SignedTransaction(raw=answer.raw, hash=read.hash, digest=attempt.digest)
         checked.append(answer)
     return checked
 

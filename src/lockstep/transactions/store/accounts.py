@@ -5,7 +5,7 @@ All tenants: nonces belong to chain and account, whoever owns it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,6 +30,16 @@ class AccountInFlight:
     reserved_at: datetime
     sent_block: int | None
     """Head when a node was first given the first one; None: not yet."""
+
+
+async def try_lock(uow: UnitOfWork, chain: str, addresses: Sequence[Address]) -> list[Address]:
+    """Lock accounts until the end of the database transaction; those that others hold are left out."""
+    rows = await uow.fetch(
+        "select a.address from unnest(%b::text[]) as a (address)"
+        " where pg_try_advisory_xact_lock(hashtextextended('lockstep.nonces.' || %s || '.' || a.address, 0))",
+        (sorted(addresses), chain),
+    )
+    return [Address(row["address"]) for row in rows]
 
 
 async def list_in_flight(uow: UnitOfWork, chain: str) -> list[AccountInFlight]:

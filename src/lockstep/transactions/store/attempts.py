@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from lockstep.chains.evm import Hash32, SendResult
+from lockstep.chains.evm import Hash32
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId
 from lockstep.kit.money import from_numeric
-from lockstep.transactions.types import Attempt, Form
+from lockstep.transactions.types import Attempt, Form, Submission
 
 
 async def list_hashes(uow: UnitOfWork, app_id: AppId, transaction_id: str) -> list[Hash32]:
@@ -75,8 +75,8 @@ async def record_signatures(uow: UnitOfWork, signed: Sequence[tuple[Attempt, Has
         )
 
 
-async def record_sends(uow: UnitOfWork, sent: Sequence[tuple[Attempt, SendResult]], head: int, now: datetime) -> None:
-    """Store what a node answered to the bytes."""
+async def record_sends(uow: UnitOfWork, sent: Sequence[tuple[Attempt, Submission]], head: int, now: datetime) -> None:
+    """Store what the network answered to the bytes."""
     if sent:
         await uow.execute(
             "update transaction_attempts a set sent_at = %s, sent_block = coalesce(a.sent_block, %s), sends = a.sends + 1,"
@@ -88,8 +88,8 @@ async def record_sends(uow: UnitOfWork, sent: Sequence[tuple[Attempt, SendResult
                 head,
                 [attempt.transaction_id for attempt, _ in sent],
                 [attempt.attempt for attempt, _ in sent],
-                [result.outcome.value for _, result in sent],
-                [result.message for _, result in sent],
+                [submission.outcome for _, submission in sent],
+                [submission.message for _, submission in sent],
             ),
         )
 

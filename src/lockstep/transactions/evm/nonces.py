@@ -14,7 +14,7 @@ from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId
 from lockstep.kit.money import from_numeric
 from lockstep.transactions.errors import DoubleSignPrevented
-from lockstep.transactions.rules import content_hash, is_replacement
+from lockstep.transactions.evm.rules import content_hash, is_replacement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +39,6 @@ class LedgerEntry:
     app_id: AppId
     content: bytes
     fees: Fees
-
-
-async def try_lock_accounts(uow: UnitOfWork, chain: str, addresses: Sequence[Address]) -> list[Address]:
-    """Lock the nonces of accounts until the end of the database transaction; those that others hold are left out."""
-    rows = await uow.fetch(
-        "select a.address from unnest(%b::text[]) as a (address)"
-        " where pg_try_advisory_xact_lock(hashtextextended('lockstep.nonces.' || %s || '.' || a.address, 0))",
-        (sorted(addresses), chain),
-    )
-    return [Address(row["address"]) for row in rows]
 
 
 async def list_reserved(uow: UnitOfWork, chain: str, from_nonces: dict[Address, int]) -> dict[Address, set[int]]:
@@ -122,7 +112,7 @@ async def take_over(uow: UnitOfWork, reservation: Reservation) -> None:
         raise LookupError("no caller has this nonce")
 
 
-async def release(uow: UnitOfWork, transaction_ids: list[str]) -> None:
+async def release(uow: UnitOfWork, transaction_ids: Sequence[str]) -> None:
     """Give nonces back whose signature was refused: no signed bytes exist, the next transaction may have them.
 
     What a caller was given a signature for stays the caller's: those bytes exist.

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lockstep.chains.evm import Fees
-from lockstep.transactions.engine.context import Lane, build, move
-from lockstep.transactions.rules import content_hash
-from lockstep.transactions.store.nonces import LedgerEntry, Reservation
+from lockstep.transactions.engine.moves import move
+from lockstep.transactions.evm.build import build
+from lockstep.transactions.evm.lane import EvmLane
+from lockstep.transactions.evm.nonces import LedgerEntry, Reservation
+from lockstep.transactions.evm.rules import content_hash
 from lockstep.transactions.types import Attempt, State, Transaction
 
 
@@ -24,7 +26,7 @@ class FirstForm:
 
 
 def first_form(
-    lane: Lane,
+    lane: EvmLane,
     t: Transaction,
     *,
     nonce: int,

@@ -1,16 +1,17 @@
 """Before a nonce is reserved: how much gas a transaction takes, and whether it would go through at all.
 
-Asks nodes only. What a refusal means for the transaction is decided in `rules.after_refusal`.
+Asks nodes only. What a refusal means for the transaction is decided in `engine.rules.after_refusal`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from lockstep.chains.evm import BlockRef, CallReverted, NodeUnavailable, RpcFault, block_param
-from lockstep.transactions.engine.context import Lane
-from lockstep.transactions.rules import with_headroom
+from lockstep.transactions.evm.lane import EvmLane
+from lockstep.transactions.evm.rules import with_headroom
 from lockstep.transactions.types import Transaction
 
 _TRANSFER_GAS = 21_000
@@ -18,7 +19,7 @@ _TRANSFER_GAS = 21_000
 Call = tuple[str, list[Any]]
 
 
-async def simulate(lane: Lane, transactions: list[Transaction], block: BlockRef) -> dict[str, int | str]:
+async def simulate(lane: EvmLane, transactions: Sequence[Transaction], block: BlockRef) -> dict[str, int | str]:
     """Gas limit by id (its own, or an estimate with headroom), or why the transaction would fail now.
 
     A simulation that a node cannot make refuses nothing: only a transaction without a gas limit needs the answer. One that
@@ -58,7 +59,7 @@ def _call(t: Transaction) -> dict[str, str]:
     return call if t.to is None else {**call, "to": t.to}
 
 
-async def _ask(lane: Lane, calls: list[Call]) -> list[Any]:
+async def _ask(lane: EvmLane, calls: list[Call]) -> list[Any]:
     """The answers to all calls. When they do not come in time, each is asked alone and slow ones stay None: one that runs
     for ever must not keep the others of its batch from being answered.
 

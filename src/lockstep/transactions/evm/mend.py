@@ -20,13 +20,15 @@ from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Refuse, Retry
 from lockstep.kit.ids import new_id
-from lockstep.transactions.engine.context import Lane, change, decide_cancellation, write
-from lockstep.transactions.engine.first_form import first_form
-from lockstep.transactions.engine.measure import measure
-from lockstep.transactions.engine.replace import transfer_gas
-from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_jammed, open_gaps
-from lockstep.transactions.rules import bump_fees
-from lockstep.transactions.store import accounts, nonces, rows
+from lockstep.transactions.engine.moves import Moves, change, write
+from lockstep.transactions.evm import nonces
+from lockstep.transactions.evm.build import decide_cancellation
+from lockstep.transactions.evm.first_form import first_form
+from lockstep.transactions.evm.lane import EvmLane
+from lockstep.transactions.evm.measure import measure
+from lockstep.transactions.evm.replace import transfer_gas
+from lockstep.transactions.evm.rules import bump_fees, cancellation_ceiling, content_of, is_jammed, open_gaps
+from lockstep.transactions.store import accounts, rows
 from lockstep.transactions.store import attempts as attempt_rows
 from lockstep.transactions.types import Form, State, Transaction
 
@@ -44,7 +46,7 @@ _jammed = Gauge(
 )
 
 
-async def mend(lane: Lane) -> int:
+async def mend(lane: EvmLane) -> int:
     """Look at every account with something in flight, and measure; returns how many gaps were filled.
 
     Raises:
@@ -71,7 +73,7 @@ async def mend(lane: Lane) -> int:
 
 
 def _due_gaps(
-    lane: Lane, ranges: Mapping[Address, tuple[int, int]], holders: Mapping[Address, Mapping[int, datetime | None]]
+    lane: EvmLane, ranges: Mapping[Address, tuple[int, int]], holders: Mapping[Address, Mapping[int, datetime | None]]
 ) -> dict[Address, list[int]]:
     """Gaps whose time is over; what nobody has gets a moment in which the account's next transaction may take it."""
     now = lane.clock.now()
@@ -93,11 +95,11 @@ def _due_gaps(
     return due
 
 
-async def _fill(lane: Lane, address: Address, missing: Sequence[int], span: tuple[int, int], head: BlockRef) -> int:
+async def _fill(lane: EvmLane, address: Address, missing: Sequence[int], span: tuple[int, int], head: BlockRef) -> int:
     """Use up the missing nonces of one account, unless somebody took them meanwhile."""
     market = await lane.fee_market(head)
     async with lane.database.system("engine") as uow:
-        if not await nonces.try_lock_accounts(uow, lane.chain, [address]):
+        if not await accounts.try_lock(uow, lane.chain, [address]):
             return 0
         holders = (await accounts.list_holders(uow, lane.chain, {address: span}))[address]
         grace = timedelta(seconds=lane.settings.claim_grace_seconds)
@@ -116,7 +118,7 @@ async def _fill(lane: Lane, address: Address, missing: Sequence[int], span: tupl
 
 
 async def _fill_one(
-    uow: UnitOfWork, lane: Lane, above: Transaction, nonce: int, market: FeeMarket, *, is_claim: bool
+    uow: UnitOfWork, lane: EvmLane, above: Transaction, nonce: int, market: FeeMarket, *, is_claim: bool
 ) -> bool:
     """Make the self-send that takes one nonce, as a reserved transaction of the wallet that is held up."""
     now = lane.clock.now()
@@ -142,7 +144,7 @@ async def _fill_one(
     await nonces.enter_digests(uow, [form.entry], now)
     await attempt_rows.insert_attempts(uow, [form.attempt])
     facts = {"nonce": nonce, "for_transaction": above.id, "was_claimed": is_claim}
-    await write(uow, lane, [change(queued, form.transaction, **facts)], {})
+    await write(uow, Moves([change(queued, form.transaction, **facts)]), now)
     crash.point(STEP, "after_effect")
     log.info("gap_filled", chain=lane.chain, address=queued.sender, nonce=nonce, was_claimed=is_claim)
     return True
@@ -184,7 +186,7 @@ def _self_send(above: Transaction, nonce: int, ceiling: int, now: datetime) -> T
     )
 
 
-def _tell_jams(lane: Lane, waiting: Sequence[accounts.AccountInFlight], head: BlockRef) -> None:
+def _tell_jams(lane: EvmLane, waiting: Sequence[accounts.AccountInFlight], head: BlockRef) -> None:
     """Count the jammed accounts, and say each of them once."""
     now, settings = lane.clock.now(), lane.settings
     jammed = {

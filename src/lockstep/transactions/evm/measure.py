@@ -8,8 +8,8 @@ import structlog
 from prometheus_client import Gauge
 
 from lockstep.chains.evm import BlockRef
-from lockstep.transactions.engine.context import Lane
-from lockstep.transactions.engine.rules import low_accounts
+from lockstep.transactions.evm.lane import EvmLane
+from lockstep.transactions.evm.rules import low_accounts
 from lockstep.transactions.store import accounts
 
 EVERY = timedelta(seconds=15)
@@ -35,7 +35,7 @@ _low = Gauge(
 )
 
 
-async def measure(lane: Lane, head: BlockRef) -> None:
+async def measure(lane: EvmLane, head: BlockRef) -> None:
     """Set the figures of a chain, every few seconds.
 
     Raises:

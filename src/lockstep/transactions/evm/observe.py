@@ -12,14 +12,14 @@ import structlog
 
 from lockstep.chains.evm import Hash32, NodeError, NodeUnavailable, Receipt
 from lockstep.kit.errors import LockstepError
-from lockstep.transactions.engine.context import Lane
+from lockstep.transactions.evm.lane import EvmLane
 from lockstep.transactions.types import Transaction
 
 log = structlog.get_logger(__name__)
 
 
 async def observe(
-    lane: Lane, mined: Sequence[tuple[Transaction, Receipt]]
+    lane: EvmLane, mined: Sequence[tuple[Transaction, Receipt]]
 ) -> Mapping[str, Mapping[str, Mapping[str, object]]]:
     """``{"before": …, "after": …}`` by id, of those that somebody wants observed.
 

@@ -6,6 +6,7 @@ For fees alone only the first unmined transaction of an account is replaced: the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,11 +17,13 @@ from lockstep.chains.evm import FeeMarket, Fees, RpcFault, Speed
 from lockstep.kit import crash
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Refuse, Retry
-from lockstep.transactions.engine.context import Lane, build, change, decide_cancellation, move
-from lockstep.transactions.engine.rules import cancellation_ceiling, content_of, is_late, live_attempt
-from lockstep.transactions.rules import bump_fees, content_hash, with_headroom
+from lockstep.transactions.engine.moves import change, move
+from lockstep.transactions.engine.rules import is_late, live_attempt
+from lockstep.transactions.evm import nonces
+from lockstep.transactions.evm.build import build, decide_cancellation
+from lockstep.transactions.evm.lane import EvmLane
+from lockstep.transactions.evm.rules import bump_fees, cancellation_ceiling, content_hash, content_of, with_headroom
 from lockstep.transactions.store import attempts as attempt_rows
-from lockstep.transactions.store import nonces
 from lockstep.transactions.types import Attempt, Change, Form, State, Transaction
 
 STEP = "transaction.replaced"
@@ -34,9 +37,9 @@ _cancels = Counter("lockstep_transaction_cancels", "Self-sends that were made to
 
 async def cancel(
     uow: UnitOfWork,
-    lane: Lane,
+    lane: EvmLane,
     t: Transaction,
-    attempts: list[Attempt],
+    attempts: Sequence[Attempt],
     market: FeeMarket,
     now: datetime,
     *,
@@ -64,9 +67,9 @@ async def cancel(
 
 async def next_form(
     uow: UnitOfWork,
-    lane: Lane,
+    lane: EvmLane,
     t: Transaction,
-    attempts: list[Attempt],
+    attempts: Sequence[Attempt],
     market: FeeMarket,
     now: datetime,
     *,
@@ -147,20 +150,20 @@ async def next_form(
     )
 
 
-def _ceilings(lane: Lane, t: Transaction, form: Form) -> tuple[int, int | None]:
+def _ceilings(lane: EvmLane, t: Transaction, form: Form) -> tuple[int, int | None]:
     """Ceilings of both fees, wei per gas."""
     if form is Form.CANCELLATION:
         return cancellation_ceiling(lane.client.config.max_fee_per_gas), None
     return lane.fee_ceiling(t), t.max_priority_fee_ceiling
 
 
-async def _gas_limit(lane: Lane, t: Transaction, attempts: list[Attempt], form: Form) -> int:
+async def _gas_limit(lane: EvmLane, t: Transaction, attempts: Sequence[Attempt], form: Form) -> int:
     """The gas limit of an earlier attempt in this form; for the first cancellation what the node thinks."""
     earlier = next((a.gas_limit for a in reversed(attempts) if a.form is form), None)
     return await transfer_gas(lane, t) if earlier is None else earlier
 
 
-async def transfer_gas(lane: Lane, t: Transaction) -> int:
+async def transfer_gas(lane: EvmLane, t: Transaction) -> int:
     """Gas limit of a self-send: 21,000, and more where a roll-up counts the costs of its base chain in gas."""
     call = {"from": t.sender, "to": t.sender, "value": "0x0", "data": "0x"}
     (answer,) = await lane.client.batch([("eth_estimateGas", [call])])

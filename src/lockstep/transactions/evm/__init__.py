@@ -1,0 +1,1 @@
+"""EVM chains behind the engine's interface: nonces, gas and fees, replacement by dearer forms, receipts."""
