@@ -73,8 +73,27 @@ class SignerClient:
 
     async def generate_key(self, app_id: AppId, wallet_id: WalletId, authorization: bytes) -> NewKey:
         """See `Executor`."""
-        body = await self._call(Operation.GENERATE_KEY, protocol.encode_generate(app_id, wallet_id, authorization))
-        return new_key(self._auth_shares, app_id, wallet_id, protocol.decode_generated(body))
+        (answer,) = await self.generate_keys(app_id, [(wallet_id, authorization)])
+        if isinstance(answer, LockstepError):
+            raise answer
+        return answer
+
+    async def generate_keys(
+        self, app_id: AppId, wanted: Sequence[tuple[WalletId, bytes]]
+    ) -> list[NewKey | LockstepError]:
+        """See `Executor`."""
+        connection = await self._connection()
+        results = await connection.exchange(
+            Operation.GENERATE_KEY,
+            [protocol.encode_generate(app_id, wallet_id, authorization) for wallet_id, authorization in wanted],
+            self._config.deadline_seconds,
+        )
+        return [
+            result
+            if isinstance(result, LockstepError)
+            else new_key(self._auth_shares, app_id, wallet_id, protocol.decode_generated(result))
+            for (wallet_id, _), result in zip(wanted, results, strict=True)
+        ]
 
     async def sign(self, request: SigningRequest) -> Signature:
         """See `Executor`."""

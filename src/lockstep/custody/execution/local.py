@@ -68,6 +68,18 @@ class LocalExecutor:
         generated = await self._core.generate_key(app_id, wallet_id, authorization)
         return new_key(self._auth_shares, app_id, wallet_id, generated)
 
+    async def generate_keys(
+        self, app_id: AppId, wanted: Sequence[tuple[WalletId, bytes]]
+    ) -> list[NewKey | LockstepError]:
+        """See `Executor`."""
+        answers: list[NewKey | LockstepError] = []
+        for wallet_id, authorization in wanted:
+            try:
+                answers.append(await self.generate_key(app_id, wallet_id, authorization))
+            except LockstepError as error:
+                answers.append(error)
+        return answers
+
     async def sign(self, request: SigningRequest) -> Signature:
         """See `Executor`."""
         return Signature(await self._core.sign(sign_call(self._auth_shares, request)))

@@ -34,10 +34,10 @@ class ExecShareRow:
 class ExecShareStore(Protocol):
     """Keeps sealed exec shares over restarts."""
 
-    async def add(self, row: ExecShareRow) -> None:
-        """
+    async def add_many(self, rows: Sequence[ExecShareRow]) -> set[WalletId]:
+        """Keep the rows of wallets that have none yet; returns their ids.
+
         Raises:
-            WalletKeyExists: this wallet has a share.
             SignerUnavailable: the store cannot be reached.
         """
 
@@ -56,10 +56,8 @@ class MemoryShareStore:
     def __init__(self) -> None:
         self.rows: dict[WalletId, ExecShareRow] = {}
 
-    async def add(self, row: ExecShareRow) -> None:
-        if row.key.wallet_id in self.rows:
-            raise WalletKeyExists
-        self.rows[row.key.wallet_id] = row
+    async def add_many(self, rows: Sequence[ExecShareRow]) -> set[WalletId]:
+        return {row.key.wallet_id for row in rows if self.rows.setdefault(row.key.wallet_id, row) is row}
 
     async def find_many(self, wallet_ids: Sequence[WalletId]) -> list[ExecShareRow]:
         return [self.rows[wallet_id] for wallet_id in wallet_ids if wallet_id in self.rows]
@@ -105,17 +103,23 @@ class PostgresShareStore:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def add(self, row: ExecShareRow) -> None:
+    async def add_many(self, rows: Sequence[ExecShareRow]) -> set[WalletId]:
         try:
             async with self._pool.connection() as connection:
-                await connection.execute(
-                    "insert into signer.exec_shares (wallet_id, app_id, address, sealed) values (%s, %s, %s, %s)",
-                    (row.key.wallet_id, row.key.app_id, row.key.address, row.sealed),
+                cursor = await connection.execute(
+                    "insert into signer.exec_shares (wallet_id, app_id, address, sealed)"
+                    " select * from unnest(%b::text[], %b::text[], %b::text[], %b::bytea[])"
+                    " on conflict do nothing returning wallet_id",
+                    (
+                        [row.key.wallet_id for row in rows],
+                        [row.key.app_id for row in rows],
+                        [row.key.address for row in rows],
+                        [row.sealed for row in rows],
+                    ),
                 )
-        except psycopg.errors.UniqueViolation as error:
-            raise WalletKeyExists from error
+                return {WalletId(wallet_id) for (wallet_id,) in await cursor.fetchall()}
         except (psycopg.Error, PoolTimeout) as error:
-            raise SignerUnavailable("the exec share could not be stored") from error
+            raise SignerUnavailable("the exec shares could not be stored") from error
 
     async def find_many(self, wallet_ids: Sequence[WalletId]) -> list[ExecShareRow]:
         try:
@@ -137,7 +141,7 @@ class PostgresShareStore:
 
 
 class ShareCache:
-    """The sealed rows that were used last; misses that happen together are read together."""
+    """The sealed rows that were used last. Misses that happen together are read together, new rows stored together."""
 
     def __init__(self, store: ExecShareStore, capacity: int) -> None:
         self._store = store
@@ -145,6 +149,8 @@ class ShareCache:
         self._rows: OrderedDict[WalletId, ExecShareRow] = OrderedDict()
         self._wanted: dict[WalletId, asyncio.Future[ExecShareRow]] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._fresh: list[tuple[ExecShareRow, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -174,22 +180,28 @@ class ShareCache:
         return await asyncio.shield(wanted)
 
     async def add(self, row: ExecShareRow) -> None:
-        """Store a new row, then remember it.
+        """Store a new row, then remember it; rows that come together are stored together.
 
         Raises:
             WalletKeyExists: this wallet has a share.
             SignerUnavailable: the store cannot be reached.
         """
-        await self._store.add(row)
-        self._remember(row)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._fresh.append((row, stored))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        await asyncio.shield(stored)
 
     async def close(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+        for task in (self._reader, self._writer):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         for waiting in self._wanted.values():
             waiting.cancel()
+        for _, stored in self._fresh:
+            stored.cancel()
         await self._store.close()
 
     async def _read(self) -> None:
@@ -213,6 +225,32 @@ class ShareCache:
                 else:
                     waiting.set_exception(fault or WalletKeyMissing(wallet_id=wallet_id))
                     waiting.exception()  # seen, even if the one who asked has gone
+
+    async def _write(self) -> None:
+        while self._fresh:
+            batch, self._fresh = self._fresh, []
+            fault: Exception | None = None
+            kept: set[WalletId] = set()
+            try:
+                kept = await self._store.add_many([row for row, _ in batch])
+            except asyncio.CancelledError:
+                for _, stored in batch:
+                    stored.cancel()
+                raise
+            except Exception as error:  # handed to everybody who waits
+                fault = error
+            for row, stored in batch:
+                is_kept = row.key.wallet_id in kept
+                kept.discard(row.key.wallet_id)  # a second row of one wallet in a batch was not stored
+                if is_kept:
+                    self._remember(row)
+                if stored.done():
+                    continue
+                if is_kept:
+                    stored.set_result(None)
+                else:
+                    stored.set_exception(fault or WalletKeyExists())
+                    stored.exception()  # seen, even if the one who asked has gone
 
     def _remember(self, row: ExecShareRow) -> None:
         self._rows[row.key.wallet_id] = row

@@ -202,6 +202,15 @@ class Executor(Protocol):
             LockstepError: see errors.py.
         """
 
+    async def generate_keys(
+        self, app_id: AppId, wanted: Sequence[tuple[WalletId, bytes]]
+    ) -> list[NewKey | LockstepError]:
+        """Make the keys of many wallets of one app, together; answers in the order of the wallets.
+
+        Args:
+            wanted: wallet id and authorization of each.
+        """
+
     async def sign(self, request: SigningRequest) -> Signature:
         """
         Raises:

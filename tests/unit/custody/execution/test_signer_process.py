@@ -21,6 +21,7 @@ from lockstep.custody.execution import (
     AuthShares,
     KeyFileInvalid,
     LocalKms,
+    NewKey,
     SealBroken,
     Signature,
     SignerAlreadyRunning,
@@ -29,6 +30,8 @@ from lockstep.custody.execution import (
     SignerConfig,
     SignerRestarted,
     SignerUnavailable,
+    SigningRefused,
+    WalletKeyExists,
     create_key_file,
     create_recovery_key,
     read_key_file,
@@ -37,6 +40,7 @@ from lockstep.custody.execution import (
 from lockstep.custody.execution.store import PostgresShareStore
 from lockstep.kit.database import Database
 from lockstep.kit.errors import LockstepError
+from lockstep.kit.ids import AppId, WalletId, new_id
 
 MAIN = """
 import sys
@@ -107,6 +111,23 @@ async def signer(short_path: Path, signer_dsn: str) -> AsyncIterator[SignerProce
         await client.close()
     if signer.process is not None and signer.process.poll() is None:
         signer.kill()
+
+
+async def test_signer_process__many_keys_at_once__are_each_stored_once(signer: SignerProcess, admin_dsn: str) -> None:
+    side = await signer.start()
+    app, wallets = AppId(new_id()), [WalletId(new_id()) for _ in range(100)]
+    signer_id = await side.executor.identity()
+    grants = [(wallet, side.issuer.issue_generation(signer_id, app, wallet, "decision")) for wallet in wallets]
+
+    made = await side.executor.generate_keys(app, grants)
+
+    addresses = {key.address for key in made if isinstance(key, NewKey)}
+    with psycopg.connect(admin_dsn) as admin:
+        stored = {row[0] for row in admin.execute("select address from signer.exec_shares where app_id = %s", (app,))}
+    assert (len(addresses), stored) == (100, addresses)
+    again = [side.issuer.issue_generation(signer_id, app, wallets[0], "again") for _ in range(2)]
+    refused = await side.executor.generate_keys(app, [(wallets[0], again[0]), (WalletId(new_id()), again[1])])
+    assert [type(one) for one in refused] == [WalletKeyExists, SigningRefused]
 
 
 async def test_signer_process__killed_and_started_again__signs_with_the_stored_shares(signer: SignerProcess) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from lockstep.custody.execution import (
     AuthShares,
     DeadlinePassed,
     LocalKms,
+    NewKey,
     PayloadRefused,
     PersonalMessagePayload,
     SameKeyForBothShares,
@@ -30,6 +31,7 @@ from lockstep.custody.execution import (
     SignerRestarted,
     SignerUnavailable,
     SigningRefused,
+    WalletKey,
     WalletKeyExists,
     protocol,
     verify_transport,
@@ -39,7 +41,7 @@ from lockstep.custody.execution.protocol import FAULT, FrameReader, Operation, e
 from lockstep.custody.execution.server import MAX_QUEUED, SignerServer
 from lockstep.custody.execution.store import ExecShareRow, MemoryShareStore
 from lockstep.kit.clock import SystemClock
-from lockstep.kit.ids import WalletId
+from lockstep.kit.ids import AppId, WalletId, new_id
 
 EXEC_KEY = secrets.token_bytes(32)
 
@@ -51,7 +53,12 @@ class HeldStore(MemoryShareStore):
         super().__init__()
         self.open = asyncio.Event()
         self.open.set()
-        self.reads = 0
+        self.reads = self.writes = 0
+
+    async def add_many(self, rows: Sequence[ExecShareRow]) -> set[WalletId]:
+        self.writes += 1
+        await asyncio.sleep(0.01)
+        return await super().add_many(rows)
 
     async def find_many(self, wallet_ids: list[WalletId]) -> list[ExecShareRow]:  # type: ignore[override]  # narrower
         self.reads += 1
@@ -178,6 +185,27 @@ async def test_signer__misses_of_many_wallets__are_read_together(served: Served)
     answers = await served.client.sign_many([await served.side.request(*key, payment()) for key in keys])
     assert all(isinstance(answer, Signature) for answer in answers)
     assert served.store.reads <= 3
+
+
+async def test_signer__many_keys__are_stored_together_and_each_signs(served: Served) -> None:
+    app, wallets = AppId(new_id()), [WalletId(new_id()) for _ in range(40)]
+    signer = await served.client.identity()
+
+    def grant(wallet: WalletId) -> tuple[WalletId, bytes]:
+        return wallet, served.side.issuer.issue_generation(signer, app, wallet, "decision")
+
+    made = await served.client.generate_keys(app, [grant(wallet) for wallet in wallets])
+    assert served.store.writes <= 5
+    for wallet, key in zip(wallets, made, strict=True):
+        assert isinstance(key, NewKey)
+        named = WalletKey(app_id=app, wallet_id=wallet, address=key.address)
+        signature = await served.client.sign(await served.side.request(named, key, payment()))
+        assert recover_address(payment().digest(), signature.content) == key.address
+
+    again = await served.client.generate_keys(
+        app, [grant(wallets[0]), grant(fresh := WalletId(new_id())), grant(fresh)]
+    )
+    assert [type(one) for one in again] == [WalletKeyExists, NewKey, WalletKeyExists]
 
 
 async def test_signer__refusals__arrive_as_their_own_class(served: Served) -> None:
