@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from lockstep.custody import (
     Decision,
     IdempotencyStore,
     LocalExecutor,
+    NewWallet,
     Policy,
     Principal,
     QueuedTransaction,
@@ -30,11 +31,11 @@ from lockstep.custody import (
     WordFacts,
     claim_for,
 )
-from lockstep.custody.execution import Signature, SigningRequest
+from lockstep.custody.execution import NewKey, Signature, SigningRequest
 from lockstep.kit.clock import ManualClock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import Conflict, LockstepError
-from lockstep.kit.ids import new_id
+from lockstep.kit.ids import AppId, WalletId, new_id
 
 CHAIN = "eip155:31337"
 ALICE = Address("0x" + "a1" * 20)
@@ -141,6 +142,16 @@ class CountingExecutor:
             await self.meanwhile()
         return await self._inner.sign_many(requests)
 
+    async def generate_keys(
+        self, app_id: AppId, wanted: Sequence[tuple[WalletId, bytes]]
+    ) -> list[NewKey | LockstepError]:
+        if self.failure is not None:
+            return [self.failure] * len(wanted)
+        keys = await self._inner.generate_keys(app_id, wanted)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return keys
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
@@ -173,8 +184,7 @@ class World:
         self, principal: Principal, rules: list[dict[str, Any]] | None = None, owner: str | None = None
     ) -> Wallet:
         policy = await self.policy(principal, rules)
-        async with self.database.tenant(principal.tenant) as uow:
-            return await self.custody.create_wallet(uow, principal, policy_ids=[policy.id], owner_user_id=owner)
+        return await self.custody.create_wallet(principal, NewWallet(policy_ids=(policy.id,), owner_user_id=owner))
 
     async def session(self, principal: Principal, wallet: Wallet, terms: SessionTerms) -> Principal:
         session, _ = await self.custody.create_session_signer(principal, wallet.id, terms)

@@ -17,7 +17,7 @@ from lockstep.custody.access import (
 )
 from lockstep.custody.access.api import access_router
 from lockstep.custody.access.tokens import TokenVerifier
-from lockstep.custody.api import answer, router
+from lockstep.custody.api import router
 from lockstep.custody.audit import (
     AuditEvent,
     AuditLog,
@@ -78,6 +78,8 @@ from lockstep.custody.execution import (
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome, ResponseBox, claim_for
 from lockstep.custody.policy import PolicyInvalid
 from lockstep.custody.ports import NonceLedger, Sender
+from lockstep.custody.registry import NewWallet, WalletFilter
+from lockstep.custody.responses import answer
 from lockstep.custody.service import CustodyService
 from lockstep.custody.sessions import SessionTerms
 from lockstep.custody.signing.preview import Preview
@@ -138,6 +140,7 @@ __all__ = [
     "LocalKms",
     "Method",
     "NewSecret",
+    "NewWallet",
     "NonceLedger",
     "Outcome",
     "OwnerRequired",
@@ -170,6 +173,7 @@ __all__ = [
     "TokenVerifier",
     "TransactionIntent",
     "Wallet",
+    "WalletFilter",
     "WalletLogin",
     "WalletNotFound",
     "WordFacts",

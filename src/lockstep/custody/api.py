@@ -4,48 +4,25 @@ import json
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from lockstep.chains.evm import (
-    BadAddress,
-    MalformedTransaction,
-    MalformedTypedData,
-    NodeUnavailable,
-    UnknownChain,
-    parse_address,
-)
+from lockstep.chains.evm import MalformedTransaction, MalformedTypedData, NodeUnavailable, UnknownChain
 from lockstep.custody import errors, schemas, views
 from lockstep.custody.access.api import TENANT_ERRORS, Authenticate, IdPath
 from lockstep.custody.execution import SignerBusy, SignerUnavailable
-from lockstep.custody.idempotency import Outcome, claim_for
+from lockstep.custody.idempotency import claim_for
 from lockstep.custody.policy import PolicyInvalid
+from lockstep.custody.registry.api import registry_router
+from lockstep.custody.responses import IDEMPOTENT, Cursor, Key, Limit, answer
 from lockstep.custody.service import CustodyService
 from lockstep.custody.sessions import SessionTerms
 from lockstep.custody.types import Principal
 from lockstep.custody.view import MethodNotOffered, RpcInvalid, WrongSender
-from lockstep.kit.database import Database, UnitOfWork
+from lockstep.kit.database import Database
 from lockstep.kit.errors import LockstepError
-from lockstep.kit.paging import DEFAULT_LIMIT, MAX_LIMIT, BadCursor
-from lockstep.kit.problems import PROBLEM_JSON, problems
-from lockstep.kit.telemetry import correlation_id
+from lockstep.kit.paging import DEFAULT_LIMIT, BadCursor
+from lockstep.kit.problems import problems
 
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
-Cursor = Annotated[str | None, Query(max_length=500)]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="1 to 256 visible characters, or the same in quotes; answers are replayed for 24 hours",
-    ),
-]
-REPLAY = "Idempotency-Replay"
-
-_IDEMPOTENT = (
-    errors.IdempotencyKeyMalformed,
-    errors.IdempotencyKeyReused,
-    errors.IdempotencyInProgress,
-)
 _REQUEST = (RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, MalformedTypedData)
 
 
@@ -81,7 +58,7 @@ def router(
         responses=problems(
             *TENANT_ERRORS,
             *_REQUEST,
-            *_IDEMPOTENT,
+            *IDEMPOTENT,
             *errors.SIGNING_REFUSALS,
             errors.IdempotencyKeyMissing,
             errors.WalletNotFound,
@@ -106,63 +83,7 @@ def router(
         claim = claim_for(principal, "POST", path, key, content, query)
         return answer(await service.rpc(principal, wallet_id, content, claim), path)
 
-    @router.post(
-        "/wallets",
-        status_code=201,
-        response_model=schemas.WalletOut,
-        responses=problems(
-            *TENANT_ERRORS,
-            *_IDEMPOTENT,
-            errors.PolicyNotFound,
-            errors.UserNotFound,
-            errors.TooManyPolicies,
-            SignerUnavailable,
-            SignerBusy,
-        ),
-    )
-    async def create_wallet(
-        request: Request, body: schemas.WalletIn, principal: Annotated[Principal, caller], key: Key = None
-    ) -> Response:
-        """Make a wallet. A user's wallet is owned by that user."""
-
-        async def work(uow: UnitOfWork) -> Outcome:
-            wallet = await service.create_wallet(
-                uow,
-                principal,
-                policy_ids=body.policy_ids,
-                owner_user_id=body.owner_user_id,
-                display_name=body.display_name,
-            )
-            return Outcome(201, views.describe_wallet(wallet))
-
-        if key is None:
-            async with database.tenant(principal.tenant) as uow:
-                outcome = await work(uow)
-        else:
-            claim = claim_for(principal, "POST", request.scope["path"], key, body.model_dump(mode="json"))
-            outcome = await service.idempotency.once(lambda: database.tenant(principal.tenant), claim, work)
-        return answer(outcome, request.scope["path"])
-
-    @router.get("/wallets", responses=problems(*TENANT_ERRORS, BadCursor, BadAddress))
-    async def list_wallets(
-        principal: Annotated[Principal, caller],
-        user_id: Annotated[str | None, Query(max_length=64)] = None,
-        address: Annotated[str | None, Query(max_length=64)] = None,
-        cursor: Cursor = None,
-        limit: Limit = DEFAULT_LIMIT,
-    ) -> schemas.WalletsOut:
-        """Wallets that the caller may see, oldest first."""
-        page = await service.list_wallets(
-            principal,
-            user_id=user_id,
-            address=None if address is None else parse_address(address),
-            cursor=cursor,
-            limit=limit,
-        )
-        return schemas.WalletsOut(
-            items=[schemas.WalletOut(**views.describe_wallet(wallet)) for wallet in page.items],
-            next_cursor=page.next_cursor,
-        )
+    router.include_router(registry_router(service, authenticate))
 
     @router.get("/wallets/{wallet_id}", responses=problems(*TENANT_ERRORS, errors.WalletNotFound))
     async def get_wallet(wallet_id: IdPath, principal: Annotated[Principal, caller]) -> schemas.WalletOut:
@@ -350,12 +271,3 @@ def router(
         )
 
     return router
-
-
-def answer(outcome: Outcome, path: str) -> Response:
-    """The response that an outcome stands for; a replayed one says so. Problems name this request, not the first one."""
-    headers = {REPLAY: "true"} if outcome.replayed else {}
-    if not outcome.is_problem:
-        return JSONResponse(outcome.body, status_code=outcome.status, headers=headers)
-    problem = {**outcome.body, "instance": path, "request_id": correlation_id.get()}
-    return JSONResponse(problem, status_code=outcome.status, headers=headers, media_type=PROBLEM_JSON)

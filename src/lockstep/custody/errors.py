@@ -10,12 +10,12 @@ Refuse
 │   ├── CallerHasNoApp, CallerNotAllowed, OwnerRequired
 │   └── SigningDenied                         recorded as a denied decision
 │       ├── PolicyDenied
-│       ├── WalletFrozen
+│       ├── WalletFrozen, WalletArchived
 │       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied
 ├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound
 ├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed
 ├── Conflict 409    IdempotencyInProgress, PreviewOutdated, LoginReplayed, LastSecret,
-    │                   DecisionMismatch, FeeAboveCeiling
+    │                   DecisionMismatch, FeeAboveCeiling, ExternalIdTaken
 └── Unprocessable 422
     └── IdempotencyKeyReused, IssuerInvalid, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
 Retry 503           IssuerUnavailable, SigningStopped   (the latter recorded as a denied decision)
@@ -121,6 +121,12 @@ class WalletFrozen(SigningDenied):
     code = "wallet_frozen"
 
 
+class WalletArchived(SigningDenied):
+    """The wallet is archived and signs nothing until it is restored."""
+
+    code = "wallet_archived"
+
+
 class SessionExpired(SigningDenied):
     """The session signer has expired."""
 
@@ -151,6 +157,7 @@ SIGNING_REFUSALS = (
     SigningStopped,
     AppSuspended,
     WalletFrozen,
+    WalletArchived,
     OwnerRequired,
     SessionExpired,
     SessionRevoked,
@@ -237,6 +244,12 @@ class LastSecret(Conflict):
     """An app keeps at least one active secret; make the next one first."""
 
     code = "last_secret"
+
+
+class ExternalIdTaken(Conflict):
+    """A wallet of the app has this external id; it is never given twice."""
+
+    code = "external_id_taken"
 
 
 class DecisionMismatch(Conflict):

@@ -31,15 +31,6 @@ Moment = Annotated[
 MethodName = Literal["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"]
 
 
-class WalletIn(Strict):
-    """A new wallet."""
-
-    chain_type: Literal["ethereum"] = "ethereum"
-    policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
-    owner_user_id: Id | None = None
-    display_name: Name | None = None
-
-
 class WalletPatch(Strict):
     """What is to change; absent members stay."""
 
@@ -58,16 +49,11 @@ class WalletOut(Strict):
     owner_user_id: str | None
     policy_ids: list[str]
     display_name: str | None
+    external_id: str | None
     status: Literal["active", "frozen"]
+    archived_at: str | None
     version: int
     created_at: str
-
-
-class WalletsOut(Strict):
-    """A page of wallets."""
-
-    items: list[WalletOut]
-    next_cursor: str | None
 
 
 class PolicyIn(BaseModel):

@@ -23,6 +23,7 @@ from lockstep.custody.execution import AuthorizationIssuer, Executor
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.policies import PolicyService
 from lockstep.custody.ports import NonceLedger, Sender
+from lockstep.custody.registry.service import WalletRegistry
 from lockstep.custody.sessions import SessionService
 from lockstep.custody.signing import store as signing_store
 from lockstep.custody.signing.evaluation import Evaluation, Evaluator
@@ -34,7 +35,6 @@ from lockstep.custody.signing.recorder import Recorder
 from lockstep.custody.signing.transactions import TransactionSigning
 from lockstep.custody.types import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
 from lockstep.custody.view import RpcRequest, WordFacts, parse_rpc
-from lockstep.custody.wallets import WalletService
 from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
@@ -44,7 +44,7 @@ from lockstep.kit.paging import Page, decode_cursor, page_of
 log = structlog.get_logger(__name__)
 
 
-class CustodyService(WalletService, PolicyService, SessionService):
+class CustodyService(WalletRegistry, PolicyService, SessionService):
     """Everything that custody offers."""
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -13,8 +13,9 @@ from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
 from lockstep.kit.money import from_numeric
 
-_WALLET = """
-select id, app_id, address, chain_type, public_key, policy_ids, owner_user_id, display_name, status, version, created_at
+WALLET: LiteralString = """
+select id, app_id, address, chain_type, public_key, policy_ids, owner_user_id, display_name, external_id,
+    status, archived_at, version, created_at
 from wallets
 """
 _POLICY = """
@@ -23,36 +24,9 @@ from policies p join policy_revisions r on r.app_id = p.app_id and r.policy_id =
 """
 
 
-async def insert_wallet(
-    uow: UnitOfWork, wallet: Wallet, share_set: str, auth_share: bytes, recovery_share: bytes
-) -> None:
-    await uow.execute(
-        "insert into wallets (id, app_id, address, chain_type, public_key, share_set, auth_share, recovery_share,"
-        " owner_user_id, policy_ids, display_name, status, version, created_at, updated_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            wallet.id,
-            wallet.app_id,
-            wallet.address,
-            wallet.chain_type,
-            wallet.public_key,
-            share_set,
-            auth_share,
-            recovery_share,
-            wallet.owner_user_id,
-            list(wallet.policy_ids),
-            wallet.display_name,
-            wallet.status,
-            wallet.version,
-            wallet.created_at,
-            wallet.created_at,
-        ),
-    )
-
-
 async def find_wallet(uow: UnitOfWork, app_id: AppId, wallet_id: str) -> Wallet | None:
-    row = await uow.find(_WALLET + " where app_id = %s and id = %s", (app_id, wallet_id))
-    return _wallet(row) if row else None
+    row = await uow.find(WALLET + " where app_id = %s and id = %s", (app_id, wallet_id))
+    return wallet_of(row) if row else None
 
 
 async def lock_wallet(uow: UnitOfWork, app_id: AppId, wallet_id: str) -> bool:
@@ -63,28 +37,8 @@ async def lock_wallet(uow: UnitOfWork, app_id: AppId, wallet_id: str) -> bool:
 
 async def find_wallet_by_address(uow: UnitOfWork, address: str) -> Wallet | None:
     """The custody wallet with this address, of any app; only a system unit of work sees those of all."""
-    row = await uow.find(_WALLET + " where address = %s /* all tenants: an address belongs to one app */", (address,))
-    return _wallet(row) if row else None
-
-
-async def list_wallets(
-    uow: UnitOfWork,
-    app_id: AppId,
-    *,
-    owner_user_id: str | None,
-    wallet_id: str | None,
-    address: str | None,
-    after: str | None,
-    limit: int,
-) -> list[Wallet]:
-    """Wallets in the order of their making; a filter that is None filters nothing."""
-    rows = await uow.fetch(
-        _WALLET + " where app_id = %s and (%s::text is null or owner_user_id = %s)"
-        " and (%s::text is null or id = %s) and (%s::text is null or address = %s) and (%s::text is null or id > %s)"
-        " order by id limit %s",
-        (app_id, *_twice(owner_user_id, wallet_id, address, after), limit),
-    )
-    return [_wallet(row) for row in rows]
+    row = await uow.find(WALLET + " where address = %s /* all tenants: an address belongs to one app */", (address,))
+    return wallet_of(row) if row else None
 
 
 async def list_owned_ids(uow: UnitOfWork, app_id: AppId, user_id: UserId) -> list[WalletId]:
@@ -100,7 +54,7 @@ async def update_wallet(uow: UnitOfWork, wallet: Wallet, now: datetime) -> Walle
         " where app_id = %s and id = %s returning *",
         (list(wallet.policy_ids), wallet.display_name, wallet.status, now, wallet.app_id, wallet.id),
     )
-    return _wallet(row)
+    return wallet_of(row)
 
 
 async def insert_policy(uow: UnitOfWork, policy: Policy, document: dict[str, Any], created_by: str) -> None:
@@ -252,7 +206,7 @@ def _twice(*values: object) -> tuple[object, ...]:
     return tuple(value for value in values for _ in range(2))
 
 
-def _wallet(row: Row) -> Wallet:
+def wallet_of(row: Row) -> Wallet:
     return Wallet(
         id=WalletId(row["id"]),
         app_id=AppId(row["app_id"]),
@@ -262,7 +216,9 @@ def _wallet(row: Row) -> Wallet:
         policy_ids=tuple(row["policy_ids"]),
         owner_user_id=None if row["owner_user_id"] is None else UserId(row["owner_user_id"]),
         display_name=row["display_name"],
+        external_id=row["external_id"],
         status=row["status"],
+        archived_at=row["archived_at"],
         version=row["version"],
         created_at=row["created_at"],
     )

@@ -71,7 +71,11 @@ class Wallet:
     policy_ids: tuple[str, ...]
     owner_user_id: UserId | None
     display_name: str | None
+    external_id: str | None = None
+    """The app's own id for it, written once."""
     status: Literal["active", "frozen"]
+    archived_at: datetime | None = None
+    """When it was put away; an archived wallet signs nothing."""
     version: int
     created_at: datetime
 

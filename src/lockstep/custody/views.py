@@ -23,7 +23,9 @@ def describe_wallet(wallet: Wallet) -> dict[str, Any]:
         "owner_user_id": wallet.owner_user_id,
         "policy_ids": list(wallet.policy_ids),
         "display_name": wallet.display_name,
+        "external_id": wallet.external_id,
         "status": wallet.status,
+        "archived_at": None if wallet.archived_at is None else rfc3339(wallet.archived_at),
         "version": wallet.version,
         "created_at": rfc3339(wallet.created_at),
     }

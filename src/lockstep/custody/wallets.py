@@ -1,4 +1,4 @@
-"""Wallets: making, showing and changing them.
+"""Wallets: showing and changing them. The registry makes and lists them.
 
 An app acts for wallets without an owner. A wallet with an owner changes by its owner's token only, though the app may
 always freeze it. A session signer sees its wallet and changes nothing. What a caller may not see does not exist for it.
@@ -12,73 +12,19 @@ from typing import Any, Literal
 
 from lockstep.chains.evm import Address
 from lockstep.custody import store
-from lockstep.custody.access.store import is_user
 from lockstep.custody.audit import AuditEvent
-from lockstep.custody.base import Base, after_of, require_app_or_user
-from lockstep.custody.errors import (
-    CallerNotAllowed,
-    OwnerRequired,
-    UserNotFound,
-    WalletNotFound,
-)
+from lockstep.custody.base import Base, require_app_or_user
+from lockstep.custody.errors import OwnerRequired, WalletNotFound
 from lockstep.custody.types import Principal, Wallet
 from lockstep.custody.views import describe_wallet
 from lockstep.kit.database import UnitOfWork
-from lockstep.kit.ids import AppId, UserId, WalletId, new_id
+from lockstep.kit.ids import AppId, WalletId
 from lockstep.kit.outbox import Event, append
-from lockstep.kit.paging import Page, page_of
 from lockstep.kit.telemetry import current_correlation_id
 
 
 class WalletService(Base):
     """Everything about wallets that signs nothing."""
-
-    async def create_wallet(
-        self,
-        uow: UnitOfWork,
-        principal: Principal,
-        *,
-        policy_ids: Sequence[str] = (),
-        owner_user_id: str | None = None,
-        display_name: str | None = None,
-    ) -> Wallet:
-        """Have the signer make a key, and store the wallet. A user's wallet is owned by that user.
-
-        Raises:
-            CallerNotAllowed: neither an app nor a user, or a user for somebody else.
-            PolicyNotFound, UserNotFound: the app has none with this id.
-            SignerUnavailable: no key can be made at the moment.
-        """
-        app_id = require_app_or_user(principal)
-        if principal.kind == "user":
-            if owner_user_id not in (None, principal.user_id):
-                raise CallerNotAllowed("a user makes wallets for itself only")
-            owner_user_id = principal.user_id
-        elif owner_user_id is not None and not await is_user(uow, app_id, owner_user_id):
-            raise UserNotFound
-        await self._check_policies(uow, principal, policy_ids)
-        wallet_id, decision_id = WalletId(new_id()), new_id()
-        signer = await self._executor.identity()
-        key = await self._executor.generate_key(
-            app_id, wallet_id, self._issuer.issue_generation(signer, app_id, wallet_id, decision_id)
-        )
-        wallet = Wallet(
-            id=wallet_id,
-            app_id=app_id,
-            address=key.address,
-            chain_type="ethereum",
-            public_key=key.public_key,
-            policy_ids=tuple(dict.fromkeys(policy_ids)),
-            owner_user_id=None if owner_user_id is None else UserId(owner_user_id),
-            display_name=display_name,
-            status="active",
-            version=1,
-            created_at=self._clock.now(),
-        )
-        await store.insert_wallet(uow, wallet, key.share_set, key.auth_share, key.recovery_share)
-        facts = {"address": wallet.address, "policy_ids": list(wallet.policy_ids), "owner": owner_user_id}
-        await self._record(uow, principal, wallet, "wallet.created", {**facts, "decision_id": decision_id})
-        return wallet
 
     async def get_wallet(self, principal: Principal, wallet_id: str) -> Wallet:
         """
@@ -87,31 +33,6 @@ class WalletService(Base):
         """
         async with self._database.tenant(principal.tenant) as uow:
             return await self._visible_wallet(uow, principal, wallet_id)
-
-    async def list_wallets(
-        self,
-        principal: Principal,
-        *,
-        user_id: str | None = None,
-        address: str | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page[Wallet]:
-        """Wallets that the caller may see, oldest first: all of the app, those of the user, or the session's one."""
-        own = principal.user_id if principal.kind == "user" else user_id
-        only = principal.wallet_id if principal.kind == "session" else None
-        nothing = principal.kind == "user" and user_id not in (None, principal.user_id)
-        async with self._database.tenant(principal.tenant) as uow:
-            wallets = await store.list_wallets(
-                uow,
-                principal.tenant,
-                owner_user_id=own,
-                wallet_id=only,
-                address=address,
-                after=after_of(cursor),
-                limit=0 if nothing else limit + 1,
-            )
-        return page_of(wallets, limit, lambda wallet: (wallet.id,))
 
     async def update_wallet(
         self,
@@ -148,7 +69,7 @@ class WalletService(Base):
                 return wallet
             wallet = await store.update_wallet(uow, changed, self._clock.now())
             facts = {"policy_ids": list(wallet.policy_ids), "status": wallet.status}
-            await self._record(uow, principal, wallet, "wallet.changed", facts, "wallet_updated")
+            await self._record(uow, principal, wallet, "wallet.changed", facts)
         return wallet
 
     async def find_wallet(self, uow: UnitOfWork, app_id: AppId, wallet_id: str) -> Wallet:
@@ -175,35 +96,34 @@ class WalletService(Base):
         return await store.find_wallet_by_address(uow, address)
 
     async def _record(
-        self,
-        uow: UnitOfWork,
-        principal: Principal,
-        wallet: Wallet,
-        action: str,
-        facts: dict[str, Any],
-        event: str = "wallet_created",
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet, action: str, facts: dict[str, Any]
     ) -> None:
-        self._audit.append(
-            uow,
-            AuditEvent(
-                app_id=wallet.app_id,
-                subject=wallet.id,
-                actor=principal.label,
-                action=action,
-                resource=f"wallet:{wallet.id}",
-                facts=facts,
-                correlation_id=current_correlation_id(),
-            ),
-        )
-        await append(
-            uow,
-            Event(
-                topic="wallets",
-                type=event,
-                object_id=wallet.id,
-                version=wallet.version,
-                data=describe_wallet(wallet),
-                app_id=wallet.app_id,
-                correlation_id=current_correlation_id(),
-            ),
-        )
+        """Note a change of a wallet in the audit log, and tell those who follow it."""
+        self._audit.append(uow, audit_event(principal, wallet, action, facts))
+        await append(uow, stream_event(wallet, "wallet_updated"))
+
+
+def audit_event(principal: Principal, wallet: Wallet, action: str, facts: dict[str, Any]) -> AuditEvent:
+    """What somebody did to a wallet."""
+    return AuditEvent(
+        app_id=wallet.app_id,
+        subject=wallet.id,
+        actor=principal.label,
+        action=action,
+        resource=f"wallet:{wallet.id}",
+        facts=facts,
+        correlation_id=current_correlation_id(),
+    )
+
+
+def stream_event(wallet: Wallet, kind: str) -> Event:
+    """A wallet as it is after a change."""
+    return Event(
+        topic="wallets",
+        type=kind,
+        object_id=wallet.id,
+        version=wallet.version,
+        data=describe_wallet(wallet),
+        app_id=wallet.app_id,
+        correlation_id=current_correlation_id(),
+    )

@@ -212,7 +212,13 @@ def test_clients__methods__the_same_on_both() -> None:
     assert methods(AsyncClient) - methods(Client) == {"stream", "aclose"}
     assert methods(Client) - methods(AsyncClient) == {"close"}
     shown = inspect.signature(Client("http://server").create_wallet)
-    assert list(shown.parameters) == ["policy_ids", "owner_user_id", "display_name", "idempotency_key"]
+    assert list(shown.parameters) == [
+        "policy_ids",
+        "owner_user_id",
+        "display_name",
+        "external_id",
+        "idempotency_key",
+    ]
     assert all(getattr(vars(Endpoints)[name], "__doc__", None) for name in vars(Endpoints) if not name.startswith("_"))
 
 

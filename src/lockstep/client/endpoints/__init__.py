@@ -23,10 +23,13 @@ class Endpoints:
     log_in = Call(access.log_in)
 
     create_wallet = Call(custody.create_wallet)
+    create_wallets = Call(custody.create_wallets)
     get_wallet = Call(custody.get_wallet)
     list_wallets = Call(custody.list_wallets)
     iterate_wallets = Iterate(custody.list_wallets)
     update_wallet = Call(custody.update_wallet)
+    archive_wallet = Call(custody.archive_wallet)
+    restore_wallet = Call(custody.restore_wallet)
     create_policy = Call(custody.create_policy)
     get_policy = Call(custody.get_policy)
     list_policies = Call(custody.list_policies)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from lockstep.client.decoding import read
 from lockstep.client.models import (
     AuditEntry,
     Evaluation,
@@ -28,12 +29,32 @@ def create_wallet(
     policy_ids: Sequence[str] = (),
     owner_user_id: str | None = None,
     display_name: str | None = None,
+    external_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> Request[Wallet]:
-    """Make a wallet. A user's wallet is owned by that user."""
-    body = given(policy_ids=list(policy_ids), owner_user_id=owner_user_id, display_name=display_name)
+    """Make a wallet. A user's wallet is owned by that user.
+
+    Args:
+        external_id: your own id for it, 1 to 64 letters, digits, "-" and "_"; it never changes.
+    """
+    body = given(
+        policy_ids=list(policy_ids), owner_user_id=owner_user_id, display_name=display_name, external_id=external_id
+    )
     key = idempotency_key or new_idempotency_key()
     return send("POST", "/v1/wallets", of(Wallet), body, idempotency_key=key)
+
+
+def create_wallets(
+    wallets: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
+) -> Request[tuple[Wallet, ...]]:
+    """Make up to 100 wallets, all of them or none; in the order of the request.
+
+    Args:
+        wallets: of each what `create_wallet` takes: `policy_ids`, `owner_user_id`, `display_name`, `external_id`.
+    """
+    body = {"wallets": [dict(one) for one in wallets]}
+    key = idempotency_key or new_idempotency_key()
+    return send("POST", "/v1/wallets/batch", _wallets, body, idempotency_key=key)
 
 
 def get_wallet(wallet_id: str) -> Request[Wallet]:
@@ -42,10 +63,39 @@ def get_wallet(wallet_id: str) -> Request[Wallet]:
 
 
 def list_wallets(
-    *, user_id: str | None = None, address: str | None = None, cursor: str | None = None, limit: int | None = None
+    *,
+    user_id: str | None = None,
+    address: str | None = None,
+    external_id: str | None = None,
+    chain_type: str | None = None,
+    status: str | None = None,
+    include_archived: bool = False,
+    cursor: str | None = None,
+    limit: int | None = None,
 ) -> Request[Page[Wallet]]:
-    """Wallets that the caller may see, oldest first."""
-    return listing("/v1/wallets", Wallet, user_id=user_id, address=address, cursor=cursor, limit=limit)
+    """Wallets that the caller may see, oldest first, without those that are archived."""
+    return listing(
+        "/v1/wallets",
+        Wallet,
+        user_id=user_id,
+        address=address,
+        external_id=external_id,
+        chain_type=chain_type,
+        status=status,
+        include_archived="true" if include_archived else None,
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def archive_wallet(wallet_id: str) -> Request[Wallet]:
+    """Put a wallet away: it signs nothing, and lists leave it out."""
+    return send("POST", f"/v1/wallets/{segment(wallet_id)}/archive", of(Wallet), is_repeatable=True)
+
+
+def restore_wallet(wallet_id: str) -> Request[Wallet]:
+    """Put an archived wallet back into use."""
+    return send("POST", f"/v1/wallets/{segment(wallet_id)}/restore", of(Wallet), is_repeatable=True)
 
 
 def update_wallet(
@@ -254,6 +304,10 @@ def list_audit_entries(
 ) -> Request[Page[AuditEntry]]:
     """Entries of the app's audit log, newest first; `resource` is for example "wallet:<id>"."""
     return listing("/v1/audit/entries", AuditEntry, resource=resource, cursor=cursor, limit=limit)
+
+
+def _wallets(document: Any) -> tuple[Wallet, ...]:
+    return read(tuple[Wallet, ...], document["items"])
 
 
 def _for_signature(request: Request[RpcAnswer]) -> Request[bytes]:

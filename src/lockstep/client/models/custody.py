@@ -21,7 +21,9 @@ class Wallet(Model):
     owner_user_id: str | None
     policy_ids: tuple[str, ...]
     display_name: str | None
+    external_id: str | None = None
     status: str
+    archived_at: datetime | None = None
     version: int
     created_at: datetime
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -135,8 +136,11 @@ async def find_or_insert_user(
     return UserId((await uow.get(known, (app_id, issuer, subject)))["id"]), False
 
 
-async def is_user(uow: UnitOfWork, app_id: AppId, user_id: str) -> bool:
-    return await uow.find("select 1 as x from users where app_id = %s and id = %s", (app_id, user_id)) is not None
+async def list_unknown_users(uow: UnitOfWork, app_id: AppId, user_ids: Sequence[str]) -> list[str]:
+    """Those of the ids that are no user of the app."""
+    rows = await uow.fetch("select id from users where app_id = %s and id = any(%s)", (app_id, list(user_ids)))
+    known = {row["id"] for row in rows}
+    return [user_id for user_id in user_ids if user_id not in known]
 
 
 async def insert_external_session(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from lockstep.custody.errors import IdempotencyInProgress, IdempotencyKeyReused
 from lockstep.custody.idempotency import store
@@ -24,6 +24,9 @@ from lockstep.kit.clock import Clock
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.errors import LockstepError, Refuse
 from lockstep.kit.ids import new_id
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 KEEP: Final = timedelta(hours=24)
 """How long an answer is replayed; published in the API's documentation."""
@@ -42,15 +45,21 @@ class IdempotencyStore:
         self,
         transaction: Callable[[], AbstractAsyncContextManager[UnitOfWork]],
         claim: Claim,
-        work: Callable[[UnitOfWork], Awaitable[Outcome]],
+        prepare: Callable[[UnitOfWork], Awaitable[T]],
+        act: Callable[[T], Awaitable[U]],
+        complete: Callable[[UnitOfWork, U], Awaitable[Outcome]],
     ) -> Outcome:
-        """Do work that is one database transaction, once per key.
+        """Do work that waits for something outside between two database transactions, once per key.
 
-        The key, the work and the answer commit together, so a key is never seen in progress: a second request waits
-        for the first and is then answered the same. A terminal refusal is kept as the answer, too.
+        No connection is held while `act` runs. Until the answer is kept, the key is seen in progress; an attempt that
+        dies is taken over once `LOCK` is over, so `act` must end before that and do no harm when it is repeated. A
+        terminal refusal is kept as the answer, too.
 
         Args:
             transaction: opens the unit of work, for example ``lambda: database.tenant(app_id)``.
+            prepare: in the first transaction, with the claim: looks whether the work can be done.
+            act: outside; takes what `prepare` returned.
+            complete: in the second transaction, with the answer; takes what `act` returned.
 
         Raises:
             IdempotencyKeyReused: the key stands for another request.
@@ -62,19 +71,39 @@ class IdempotencyStore:
                 operation_id, replay = await self.begin(uow, claim)
                 if replay is not None:
                     return replay
-                outcome = await work(uow)
+                prepared = await prepare(uow)
+        except Refuse as error:
+            replay = await self._keep_refusal(transaction, claim, error)
+            if replay is not None:
+                return replay
+            raise
+        try:
+            done = await act(prepared)
+            async with transaction() as uow:
+                outcome = await complete(uow, done)
                 await self.finish(uow, claim, operation_id, outcome)
                 return outcome
-        except Refuse as error:
-            outcome_of_error = terminal_outcome(error)
-            if outcome_of_error is None or isinstance(error, IdempotencyKeyReused):
-                raise
+        except Exception as error:
+            kept = terminal_outcome(error) if isinstance(error, LockstepError) else None
             async with transaction() as uow:
-                operation_id, replay = await self.begin(uow, claim)
-                if replay is not None:
-                    return replay
-                await self.finish(uow, claim, operation_id, outcome_of_error)
+                await self.finish_many(uow, claim.app_id, [(claim, operation_id, kept)])
             raise
+
+    async def _keep_refusal(
+        self,
+        transaction: Callable[[], AbstractAsyncContextManager[UnitOfWork]],
+        claim: Claim,
+        error: Refuse,
+    ) -> Outcome | None:
+        """Keep a refusal that the same request would meet again; the answer of another attempt, if that was faster."""
+        outcome = terminal_outcome(error)
+        if outcome is None or isinstance(error, IdempotencyKeyReused):
+            return None
+        async with transaction() as uow:
+            operation_id, replay = await self.begin(uow, claim)
+            if replay is None:
+                await self.finish(uow, claim, operation_id, outcome)
+            return replay
 
     async def begin(self, uow: UnitOfWork, claim: Claim, operation_id: str | None = None) -> tuple[str, Outcome | None]:
         """Claim a key; returns the id of this attempt, and the answer when there is one already.

@@ -22,6 +22,7 @@ from lockstep.custody.errors import (
     SessionRevoked,
     SessionValueDenied,
     SigningStopped,
+    WalletArchived,
     WalletFrozen,
     WalletNotFound,
 )
@@ -124,6 +125,8 @@ def check_standing(principal: Principal, authority: Authority, now: datetime) ->
         return SigningStopped(f"a kill switch of the {authority.stopped_by} is engaged", scope=authority.stopped_by)
     if authority.app_status != "active":
         return AppSuspended()
+    if authority.status == "archived":
+        return WalletArchived()
     if authority.status != "active":
         return WalletFrozen()
     return check_caller(principal, authority, now)

@@ -21,7 +21,8 @@ Wanted = tuple[str, str | None]
 """Ids of a wallet and, where a session signer asks, of the session."""
 
 _AUTHORITY_COLUMNS = """
-    w.id as wallet_id, w.app_id, a.status as app_status, w.address, w.owner_user_id, w.status, w.policy_ids,
+    w.id as wallet_id, w.app_id, a.status as app_status, w.address, w.owner_user_id,
+    case when w.archived_at is null then w.status else 'archived' end as status, w.policy_ids,
     w.auth_share, s.id as session_id, s.status as session_status, s.expires_at, s.allowed_methods,
     s.policy_ids as session_policy_ids, s.max_value_per_transaction,
     (select coalesce(jsonb_object_agg(p.id, p.revision), '{}'::jsonb) from policies p

@@ -316,3 +316,42 @@ async def test_wallet_login__over_http__is_an_external_caller(stranger: Caller) 
     assert (await caller.get("/caller")).json()["address"] == maker.address.lower()
     assert (await caller.get("/wallets")).json()["code"] == "caller_has_no_app"
     assert (await stranger.post("/auth/wallet", {"message": "x", "signature": "0x" + "00" * 65})).status_code == 401
+
+
+async def test_wallets__batch_and_list__over_http(app: Caller) -> None:
+    body = {"wallets": [{"external_id": "till-1", "display_name": "Till"}, {"external_id": "till-2"}]}
+    made = await app.post("/wallets/batch", body, key="batch")
+    again = await app.post("/wallets/batch", body, key="batch")
+    assert (made.status_code, again.json(), again.headers["idempotency-replay"]) == (201, made.json(), "true")
+    first = made.json()["items"][0]
+
+    taken = await app.post("/wallets", {"external_id": "till-1"})
+    archived = await app.post(f"/wallets/{first['id']}/archive")
+    listed = await app.get("/wallets?fields=id,external_id")
+    every = await app.get("/wallets?include_archived=true&external_id=till-1")
+    unknown = await app.get("/wallets?fields=id,auth_share")
+    restored = await app.post(f"/wallets/{first['id']}/restore")
+
+    assert (taken.status_code, taken.json()["code"]) == (409, "external_id_taken")
+    assert archived.json()["archived_at"] is not None
+    assert listed.json()["items"] == [{"id": made.json()["items"][1]["id"], "external_id": "till-2"}]
+    assert [one["id"] for one in every.json()["items"]] == [first["id"]]
+    assert (unknown.status_code, unknown.json()["code"]) == (400, "field_unknown")
+    assert restored.json()["archived_at"] is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"wallets": []},
+        {"wallets": [{}] * 101},
+        {"wallets": [{"external_id": "a b"}]},
+        {"wallets": [{"external_id": ""}]},
+        {"wallets": [{"status": "frozen"}]},
+        {},
+    ],
+)
+async def test_wallets__a_batch_that_does_not_hold__makes_nothing(world: World, app: Caller, body: Any) -> None:
+    refused = await app.post("/wallets/batch", body, key="batch")
+    assert refused.status_code == 422
+    assert await world.rows("select id from wallets") == []

@@ -181,8 +181,7 @@ async def test_rpc__a_pure_transaction__needs_its_nonce_and_claims_it(world: Wor
 
 async def test_rpc__no_policy__denies_and_records_why(world: World) -> None:
     app = await world.app()
-    async with world.database.tenant(app.tenant) as uow:
-        wallet = await world.custody.create_wallet(uow, app)
+    wallet = await world.custody.create_wallet(app)
 
     with pytest.raises(PolicyDenied):
         await world.rpc(app, wallet, message())

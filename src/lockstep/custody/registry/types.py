@@ -1,0 +1,33 @@
+"""What a new wallet is to be, and which wallets a caller asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+MAX_BATCH: Final = 100
+"""Wallets that one request may make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWallet:
+    """What a wallet is to be when it is made."""
+
+    policy_ids: tuple[str, ...] = ()
+    owner_user_id: str | None = None
+    display_name: str | None = None
+    external_id: str | None = None
+    """The app's own id for it: 1 to 64 letters, digits, ``-`` and ``_``; unique in the app and never changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletFilter:
+    """Which wallets are meant; a member that is None leaves nothing out."""
+
+    user_id: str | None = None
+    address: str | None = None
+    """0x and lower-case hex."""
+    external_id: str | None = None
+    chain_type: str | None = None
+    status: Literal["active", "frozen"] | None = None
+    include_archived: bool = False
