@@ -27,6 +27,7 @@ from lockstep.chains.evm.addresses import (
     to_checksum,
 )
 from lockstep.chains.evm.artifacts import Artifact, load_artifact
+from lockstep.chains.evm.authorizations import Authorization, SignedAuthorization, decode_authorization
 from lockstep.chains.evm.client import EvmClient
 from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.data_fees import GAS_PRICE_ORACLE, read_data_fees
@@ -56,6 +57,8 @@ from lockstep.chains.evm.registry import ChainRegistry
 from lockstep.chains.evm.signatures import HALF_ORDER, ORDER, encode_signature, personal_digest, recover_address
 from lockstep.chains.evm.simulation import Transfer, TransferSimulator
 from lockstep.chains.evm.transactions import (
+    GAS_PER_BLOB,
+    EnvelopeType,
     SignedTransaction,
     TransactionType,
     UnsignedTransaction,
@@ -78,6 +81,7 @@ from lockstep.chains.evm.views import MULTICALL, block_param
 from lockstep.chains.evm.wire import FeeHistory, Header, Log, LogFilter, Receipt
 
 __all__ = [
+    "GAS_PER_BLOB",
     "GAS_PRICE_ORACLE",
     "HALF_ORDER",
     "KEPT_BLOCKS",
@@ -87,6 +91,7 @@ __all__ = [
     "ZERO_ADDRESS",
     "Address",
     "Artifact",
+    "Authorization",
     "BadAddress",
     "BadSignature",
     "BlockRef",
@@ -97,6 +102,7 @@ __all__ = [
     "Contract",
     "DataFee",
     "DecodedEvent",
+    "EnvelopeType",
     "EvmClient",
     "FeeHistory",
     "FeeMarket",
@@ -122,6 +128,7 @@ __all__ = [
     "RpcFault",
     "SendOutcome",
     "SendResult",
+    "SignedAuthorization",
     "SignedTransaction",
     "Speed",
     "TransactionType",
@@ -145,6 +152,7 @@ __all__ = [
     "chain_name",
     "check_announcements",
     "classify_send",
+    "decode_authorization",
     "decode_revert",
     "decode_signed",
     "decode_unsigned",
