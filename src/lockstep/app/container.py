@@ -28,6 +28,7 @@ from lockstep.custody import (
     ChainFact,
     CheckpointFile,
     CheckpointWriter,
+    ConditionSetService,
     CustodyService,
     IdempotencyStore,
     Issuer,
@@ -121,6 +122,7 @@ class Container:
         )
         self._vault = SecretVault(auth_shares_key)
         self.switches = SwitchService(self.database, self.audit, self.clock)
+        self.condition_sets = ConditionSetService(self.database, self.audit, self.clock)
         self.idempotency = IdempotencyStore(ResponseBox(derive_key(audit_key, "idempotent-responses:v1")), self.clock)
         self.custody = CustodyService(
             database=self.database,

@@ -40,6 +40,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
             ),
             custody.access_router(container.access, authenticate),
             custody.switch_router(container.switches, authenticate),
+            custody.condition_set_router(container.condition_sets, authenticate),
             transactions.router(
                 container.transactions,
                 container.database,

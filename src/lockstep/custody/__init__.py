@@ -28,6 +28,8 @@ from lockstep.custody.audit import (
     Report,
     export_entries,
 )
+from lockstep.custody.condition_sets import ConditionSetService
+from lockstep.custody.condition_sets.api import condition_set_router
 from lockstep.custody.errors import (
     SIGNING_REFUSALS,
     AdminCredentialInvalid,
@@ -120,6 +122,7 @@ __all__ = [
     "CheckpointFile",
     "CheckpointWriter",
     "Claim",
+    "ConditionSetService",
     "CredentialsMissing",
     "CustodyService",
     "Decision",
@@ -181,6 +184,7 @@ __all__ = [
     "answer",
     "bootstrap_admin",
     "claim_for",
+    "condition_set_router",
     "create_key_file",
     "create_recovery_key",
     "derive_key",

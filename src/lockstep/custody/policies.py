@@ -9,11 +9,13 @@ from dataclasses import replace
 from lockstep.custody import store
 from lockstep.custody.audit import AuditEvent
 from lockstep.custody.base import Base, after_of, require_app_or_user
+from lockstep.custody.condition_sets import link_policy, lock_types
 from lockstep.custody.errors import (
     OwnerRequired,
     PolicyNotFound,
 )
-from lockstep.custody.policy import CompiledPolicy, compile_policy, load_policy, parse_policy
+from lockstep.custody.policy import CompiledPolicy, check_sets, compile_policy, load_policy, parse_policy, set_ids
+from lockstep.custody.policy import Policy as PolicyDocument
 from lockstep.custody.policy.revisions import PolicyDiff, diff_rules
 from lockstep.custody.types import Policy, PolicyRevision, Principal
 from lockstep.kit.database import UnitOfWork
@@ -45,7 +47,9 @@ class PolicyService(Base):
             created_at=now,
             updated_at=now,
         )
+        await self._check_sets(uow, principal, parsed)
         await store.insert_policy(uow, policy, dict(parsed.document), principal.label)
+        await link_policy(uow, app_id, policy.id, set_ids(parsed))
         self._audit.append(uow, _policy_event(principal, policy, "policy.created"))
         return policy
 
@@ -88,7 +92,9 @@ class PolicyService(Base):
                 rules=list(parsed.document["rules"]),
                 updated_at=self._clock.now(),
             )
+            await self._check_sets(uow, principal, parsed)
             await store.update_policy(uow, policy, dict(parsed.document), principal.label)
+            await link_policy(uow, app_id, policy.id, set_ids(parsed))
             self._audit.append(uow, _policy_event(principal, policy, "policy.changed"))
         return policy
 
@@ -125,9 +131,18 @@ class PolicyService(Base):
         """A policy that the caller may see, with its document in force or with one that is only proposed (revision 0)."""
         policy = await self.get_policy(principal, policy_id)
         if document is not None:
-            return compile_policy(parse_policy(document), policy.id, 0)
+            parsed = parse_policy(document)
+            async with self._database.tenant(principal.tenant) as uow:
+                await self._check_sets(uow, principal, parsed)
+            return compile_policy(parsed, policy.id, 0)
         in_force = {"version": "1.0", "name": policy.name, "chain_type": policy.chain_type, "rules": policy.rules}
         return load_policy(in_force, policy.id, policy.revision)
+
+    async def _check_sets(self, uow: UnitOfWork, principal: Principal, parsed: PolicyDocument) -> None:
+        """Refuse a document that looks something up in a condition set where it cannot be; keeps the sets from being
+        deleted until the commit."""
+        known = await lock_types(uow, principal.tenant, set_ids(parsed), visible_to=principal.user_id)
+        check_sets(parsed, known)
 
     async def _visible_policy(self, uow: UnitOfWork, principal: Principal, policy_id: str) -> Policy:
         require_app_or_user(principal)

@@ -177,7 +177,7 @@ class Decision:
     """The policy that decided; None where none was asked."""
     rule_id: str | None
     revisions: Mapping[str, int]
-    """Revision of every attached policy, by id."""
+    """Revision of every attached policy, and of every condition set that one of them names, by id."""
     decided_at: datetime
 
 

@@ -1,6 +1,6 @@
 """All calls of the API, each described once. `Endpoints` offers them as methods of whichever client it is mixed into."""
 
-from lockstep.client.endpoints import access, custody, settlement
+from lockstep.client.endpoints import access, condition_sets, custody, settlement
 from lockstep.client.endpoints.calls import Call, Iterate, WaitFor
 
 
@@ -39,6 +39,18 @@ class Endpoints:
     iterate_policy_revisions = Iterate(custody.list_policy_revisions)
     diff_policy = Call(custody.diff_policy)
     evaluate_policy = Call(custody.evaluate_policy)
+    create_condition_set = Call(condition_sets.create_condition_set)
+    get_condition_set = Call(condition_sets.get_condition_set)
+    list_condition_sets = Call(condition_sets.list_condition_sets)
+    iterate_condition_sets = Iterate(condition_sets.list_condition_sets)
+    update_condition_set = Call(condition_sets.update_condition_set)
+    delete_condition_set = Call(condition_sets.delete_condition_set)
+    add_condition_set_items = Call(condition_sets.add_condition_set_items)
+    replace_condition_set_items = Call(condition_sets.replace_condition_set_items)
+    list_condition_set_items = Call(condition_sets.list_condition_set_items)
+    iterate_condition_set_items = Iterate(condition_sets.list_condition_set_items)
+    get_condition_set_item = Call(condition_sets.get_condition_set_item)
+    delete_condition_set_item = Call(condition_sets.delete_condition_set_item)
     create_session_signer = Call(custody.create_session_signer)
     list_session_signers = Call(custody.list_session_signers)
     iterate_session_signers = Iterate(custody.list_session_signers)

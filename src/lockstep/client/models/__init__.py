@@ -14,6 +14,7 @@ from lockstep.client.models.access import (
     NewSecret,
     Readiness,
 )
+from lockstep.client.models.condition_sets import ConditionSet, ConditionSetItem
 from lockstep.client.models.custody import (
     AuditEntry,
     ChangedRule,
@@ -60,6 +61,8 @@ __all__ = [
     "BookOrder",
     "Caller",
     "ChangedRule",
+    "ConditionSet",
+    "ConditionSetItem",
     "ConditionTrace",
     "Detail",
     "Evaluation",

@@ -5,8 +5,9 @@ Decides about a view and nothing else; loading, sealing and attaching policies i
 
 from lockstep.custody.policy.compile import CompiledPolicy, compile_policy, load_policy
 from lockstep.custody.policy.errors import PolicyInvalid
-from lockstep.custody.policy.rules import evaluate
+from lockstep.custody.policy.rules import evaluate, questions
 from lockstep.custody.policy.schema import parse_policy
+from lockstep.custody.policy.sets import NO_MEMBERS, Members, SetType, check_sets, set_ids
 from lockstep.custody.policy.types import (
     Action,
     Condition,
@@ -20,19 +21,25 @@ from lockstep.custody.policy.types import (
 )
 
 __all__ = [
+    "NO_MEMBERS",
     "Action",
     "CompiledPolicy",
     "Condition",
+    "Members",
     "Operator",
     "Outcome",
     "Policy",
     "PolicyInvalid",
     "ReasonCode",
     "Rule",
+    "SetType",
     "SystemFacts",
     "Verdict",
+    "check_sets",
     "compile_policy",
     "evaluate",
     "load_policy",
     "parse_policy",
+    "questions",
+    "set_ids",
 ]

@@ -7,11 +7,12 @@ ALLOW and DENY is decided in `rules`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from lockstep.custody.policy.errors import PolicyInvalid
 from lockstep.custody.policy.schema import parse_policy
+from lockstep.custody.policy.sets import NO_MEMBERS, OPERATORS, Members, item_text, set_id_of
 from lockstep.custody.policy.types import (
     ANY_METHOD,
     Action,
@@ -36,10 +37,12 @@ class Facts(NamedTuple):
     fields: Mapping[str, FieldValue]
     """Facts of the view and of the system by "<field source>.<field>"."""
     view: RequestView
+    members: Members = NO_MEMBERS
+    """Answers to the questions about condition sets; see `rules.questions`."""
 
 
 Check: TypeAlias = Callable[[Facts], Answer]
-_Find: TypeAlias = Callable[[Facts], object]
+Find: TypeAlias = Callable[[Facts], Any]
 _SELECTOR = "ethereum_transaction.function_selector"
 
 
@@ -60,6 +63,8 @@ class CompiledPolicy:
     name: str
     denies: Mapping[str, tuple[CompiledRule, ...]]
     allows: Mapping[str, tuple[CompiledRule, ...]]
+    set_questions: Mapping[str, tuple[tuple[Condition, Find], ...]] = field(default_factory=dict)
+    """By method: conditions on condition sets, with what finds the fact that is looked up."""
     invalid: str | None = None
     """Why the stored document was not understood; such a policy denies everything."""
 
@@ -76,7 +81,17 @@ def compile_policy(policy: Policy, policy_id: str, revision: int) -> CompiledPol
             for method in Method
         }
 
-    return CompiledPolicy(policy_id, revision, policy.name, by_method(Action.DENY), by_method(Action.ALLOW))
+    denies, allows = by_method(Action.DENY), by_method(Action.ALLOW)
+    set_questions = {
+        method: tuple(
+            (condition, find_value(condition.target))
+            for one in (*denies[method], *allows[method])
+            for condition in one.rule.conditions
+            if condition.operator in OPERATORS
+        )
+        for method in denies
+    }
+    return CompiledPolicy(policy_id, revision, policy.name, denies, allows, set_questions)
 
 
 def load_policy(document: object, policy_id: str, revision: int) -> CompiledPolicy:
@@ -89,6 +104,8 @@ def load_policy(document: object, policy_id: str, revision: int) -> CompiledPoli
 
 def compile_condition(condition: Condition) -> Check:
     """The function of one condition."""
+    if condition.operator in OPERATORS:
+        return _compile_membership(condition)
     test = _test(condition.operator, condition.values)
     expected = condition.value_type.python_type
     target = condition.target
@@ -109,7 +126,21 @@ def compile_condition(condition: Condition) -> Check:
     return check
 
 
-def find_value(target: Fact | CallName | CallArgument | MessageMember) -> _Find:
+def _compile_membership(condition: Condition) -> Check:
+    set_id, find, expected = set_id_of(condition), find_value(condition.target), condition.value_type.python_type
+    wanted = condition.operator is Operator.IN_CONDITION_SET
+
+    def check(facts: Facts) -> Answer:
+        value = find(facts)
+        if type(value) is not expected:
+            return None
+        is_member = facts.members.get((set_id, item_text(value)))
+        return None if is_member is None else is_member is wanted
+
+    return check
+
+
+def find_value(target: Fact | CallName | CallArgument | MessageMember) -> Find:
     """The function that finds the fact of a target; it answers None where there is none."""
     if isinstance(target, Fact):
         return lambda facts: facts.fields.get(target.key)

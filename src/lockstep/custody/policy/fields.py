@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lockstep.custody.policy import sets
 from lockstep.custody.policy.types import ANY_METHOD, Operator
 from lockstep.custody.policy.values import ADDRESS, BYTES, STRING, UINT256, Kind, ValueType
 from lockstep.custody.view.types import Method
@@ -73,7 +74,6 @@ LATER_METHODS = frozenset(
         "transfer",
     }
 )
-LATER_OPERATORS = frozenset({"in_condition_set", "not_in_condition_set"})
 
 LISTS = frozenset({Operator.IN, Operator.NOT_IN})
 PARTS = frozenset({Operator.CONTAINS, Operator.STARTS_WITH, Operator.ENDS_WITH})
@@ -91,7 +91,7 @@ _OPERATORS: dict[Kind, frozenset[Operator]] = {
 
 def operators_of(kind: ValueType) -> frozenset[Operator]:
     """Operators that make sense for a type: no order on addresses or text, no prefix of a number."""
-    return _OPERATORS[kind.kind]
+    return _OPERATORS[kind.kind] | (sets.OPERATORS if sets.set_type_of(kind) is not None else frozenset())
 
 
 def undecidable(method: str, source: str, field: str) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from lockstep.chains.evm import is_address, to_checksum
 from lockstep.custody.policy.compile import CompiledPolicy, CompiledRule, Facts, find_value
+from lockstep.custody.policy.sets import NO_MEMBERS, OPERATORS, Members, Question, item_text, set_id_of
 from lockstep.custody.policy.types import (
     Condition,
     Fact,
@@ -25,12 +26,18 @@ from lockstep.custody.view.types import FieldValue, RequestView
 Revisions = tuple[tuple[str, int], ...]
 
 
-def evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: SystemFacts) -> Verdict:
+def evaluate(
+    view: RequestView,
+    policies: Sequence[CompiledPolicy],
+    system: SystemFacts,
+    members: Members = NO_MEMBERS,
+) -> Verdict:
     """What the attached policies say about a request.
 
     Args:
         policies: all that are attached, for a session its own first and then the wallet's; the order decides only
             which one a refusal names.
+        members: answers to `questions`; what is not answered cannot be decided.
     Returns:
         Allow only if there is at least one policy and each of them allows.
     """
@@ -41,7 +48,7 @@ def evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: Syst
             reason_code=ReasonCode.NO_POLICY,
             reason="No policy is attached, so nothing is allowed.",
         )
-    facts = facts_of(view, system)
+    facts = facts_of(view, system, members)
     first: CompiledRule | None = None
     for policy in policies:
         if policy.invalid is not None:
@@ -64,9 +71,23 @@ def evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: Syst
     )
 
 
-def facts_of(view: RequestView, system: SystemFacts) -> Facts:
+def questions(view: RequestView, policies: Sequence[CompiledPolicy], system: SystemFacts) -> set[Question]:
+    """What these policies are going to ask of condition sets about a request."""
+    asked = [one for policy in policies for one in policy.set_questions.get(view.method, ())]
+    if not asked:
+        return set()
+    facts = facts_of(view, system)
+    values = [(condition, find(facts)) for condition, find in asked]
+    return {
+        (set_id_of(condition), item_text(value))
+        for condition, value in values
+        if type(value) is condition.value_type.python_type
+    }
+
+
+def facts_of(view: RequestView, system: SystemFacts, members: Members = NO_MEMBERS) -> Facts:
     """Everything that conditions may look at."""
-    return Facts({**view.fields, **_system_fields(system)}, view)
+    return Facts({**view.fields, **_system_fields(system)}, view, members)
 
 
 def _decide(policy: CompiledPolicy, facts: Facts, revisions: Revisions) -> CompiledRule | Verdict:
@@ -184,6 +205,9 @@ _PHRASES = {
 def _in_words(condition: Condition, facts: Facts) -> str:
     """A condition for people. Numbers and addresses are named, text and bytes are not: they may be somebody's secret."""
     field = f"{condition.field_source}.{condition.field}"
+    if condition.operator in OPERATORS:
+        negation = "" if condition.operator is Operator.IN_CONDITION_SET else "not "
+        return _with_actual(f"{field} {negation}to be in condition set {set_id_of(condition)}", condition, facts)
     shown = [text for value in condition.values if (text := _shown(value, condition)) is not None]
     if condition.operator in _PHRASES:
         wanted = f"{field} {_PHRASES[condition.operator]} {shown[0] if shown else 'the given text'}"
@@ -192,6 +216,10 @@ def _in_words(condition: Condition, facts: Facts) -> str:
     else:
         negation = "not " if condition.operator is Operator.NOT_IN else ""
         wanted = f"{field} {negation}to be one of {len(condition.values)} listed values"
+    return _with_actual(wanted, condition, facts)
+
+
+def _with_actual(wanted: str, condition: Condition, facts: Facts) -> str:
     actual = find_value(condition.target)(facts)
     if actual is None:
         return f"{wanted}, which cannot be decided here"

@@ -1,7 +1,8 @@
 """Reads a policy document into a `Policy`: everything is type-checked here, when it is written, and nothing is skipped.
 
-All faults are reported together, each with its path. What later versions will know (condition sets, EIP-7702, user
-operations, aggregations) is refused by name: a rule that is not understood must not look as if it held.
+All faults are reported together, each with its path. What later versions will know (EIP-7702, user operations,
+aggregations) is refused by name: a rule that is not understood must not look as if it held. Whether the condition sets
+that a document names exist is looked up by whoever stores it; see `sets.check_sets`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lockstep.custody.policy import fields
+from lockstep.custody.policy import fields, sets
 from lockstep.custody.policy.calls import find_function, parse_abi, resolve_argument
 from lockstep.custody.policy.errors import PolicyInvalid
 from lockstep.custody.policy.messages import parse_types, resolve_member
@@ -28,6 +29,7 @@ from lockstep.custody.policy.types import (
 )
 from lockstep.custody.policy.values import STRING, ValueType, parse_value
 from lockstep.custody.view.types import Fault
+from lockstep.kit.ids import is_id
 
 VERSION = "1.0"
 MAX_RULES = 100
@@ -197,14 +199,17 @@ class _Reader:
     def _operator(self, value: object, at: str) -> Operator | None:
         if isinstance(value, str) and value in set(Operator):
             return Operator(value)
-        later = isinstance(value, str) and value in fields.LATER_OPERATORS
-        expected = f"expected one of {', '.join(Operator)}"
-        self._add(at, f"{value} is not offered yet; {expected}" if later else expected)
+        self._add(at, f"expected one of {', '.join(Operator)}")
         return None
 
     def _values(
         self, value: object, at: str, operator: Operator, kind: ValueType, call: Mapping[str, Any] | None
     ) -> tuple[Any, ...]:
+        if operator in sets.OPERATORS:
+            if not isinstance(value, str) or not is_id(value):
+                self._add(at, "expected the id of a condition set")
+                return ()
+            return (value,)
         if operator in fields.LISTS:
             if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_LIST:
                 self._add(at, f"expected a list of 1 to {MAX_LIST} values")

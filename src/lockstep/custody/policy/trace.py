@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from lockstep.custody.policy.compile import Answer, CompiledPolicy, CompiledRule, Facts, find_value
 from lockstep.custody.policy.rules import facts_of
+from lockstep.custody.policy.sets import NO_MEMBERS, Members
 from lockstep.custody.policy.types import Action, Condition, SystemFacts
 from lockstep.custody.view.types import RequestView
 
@@ -55,9 +56,11 @@ class RuleTrace:
         return answers.index(False) if False in answers else len(answers)
 
 
-def trace(policy: CompiledPolicy, view: RequestView, system: SystemFacts) -> tuple[RuleTrace, ...]:
+def trace(
+    policy: CompiledPolicy, view: RequestView, system: SystemFacts, members: Members = NO_MEMBERS
+) -> tuple[RuleTrace, ...]:
     """The rules for the request's method in the order in which they are asked: DENY first, then ALLOW."""
-    facts = facts_of(view, system)
+    facts = facts_of(view, system, members)
     rules = (*policy.denies.get(view.method, ()), *policy.allows.get(view.method, ()))
     return tuple(_rule(rule, facts) for rule in rules)
 

@@ -37,6 +37,8 @@ class Operator(StrEnum):
     CONTAINS = "contains"
     STARTS_WITH = "starts_with"
     ENDS_WITH = "ends_with"
+    IN_CONDITION_SET = "in_condition_set"
+    NOT_IN_CONDITION_SET = "not_in_condition_set"
 
 
 class Outcome(StrEnum):
@@ -101,7 +103,7 @@ class Condition:
     target: Target
     value_type: ValueType
     values: tuple[FieldValue, ...]
-    """One value, or several for `in` and `not_in`."""
+    """One value, or several for `in` and `not_in`; for condition sets the id of the set."""
 
     @property
     def name(self) -> str:

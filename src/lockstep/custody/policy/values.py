@@ -40,6 +40,7 @@ ADDRESS = ValueType("address")
 BOOL = ValueType("bool")
 BYTES = ValueType("bytes")
 STRING = ValueType("string")
+INT256 = ValueType("int", 256)
 UINT256 = ValueType("uint", 256)
 
 

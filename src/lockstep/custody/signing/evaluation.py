@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lockstep.custody.policy import CompiledPolicy, Verdict, evaluate
+from lockstep.custody.condition_sets import find_members
+from lockstep.custody.policy import CompiledPolicy, Verdict, evaluate, questions
 from lockstep.custody.policy.trace import ConditionTrace, RuleTrace, first_unmet, trace
 from lockstep.custody.ports import Sender
 from lockstep.custody.signing import store
@@ -50,5 +51,7 @@ class Evaluator:
             request = with_type(request, self._sender)
         view = view_request(request, authority.address)
         system = system_facts(principal, authority, self._clock.now())
-        verdict, rules = evaluate(view, [policy], system), trace(policy, view, system)
+        async with self._database.tenant(principal.tenant) as uow:
+            members = await find_members(uow, authority.app_id, questions(view, [policy], system))
+        verdict, rules = evaluate(view, [policy], system, members), trace(policy, view, system, members)
         return Evaluation(verdict=verdict, rules=rules, unmet=None if verdict.allowed else first_unmet(rules))

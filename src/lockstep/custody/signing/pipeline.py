@@ -23,11 +23,12 @@ from lockstep.custody.execution import (
 )
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.idempotency.types import terminal_outcome
-from lockstep.custody.policy import CompiledPolicy
+from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
 from lockstep.custody.ports import NonceLedger, Sender
 from lockstep.custody.signing import store
 from lockstep.custody.signing.batch import Batcher
 from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of, with_type
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
@@ -180,7 +181,8 @@ class SigningPipeline:
         view = view_request(job.request, authority.address)
         assert view.digest is not None, "only transactions to be sent have open numbers"
         now = self._clock.now()
-        ruling = rule_on(job.principal, authority, view, policies, now)
+        members = await load_members(uow, job.principal, authority, view, policies, now)
+        ruling = rule_on(job.principal, authority, view, policies, now, members)
         shown = job.request.preview_digest
         if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, None):
             raise PreviewOutdated
@@ -250,17 +252,20 @@ class SigningPipeline:
         changed = [authority for one, authority in zip(batch, now, strict=True) if has_changed(authority, one.decision)]
         policies = await self._shelf.load(uow, changed)
         return [
-            (self._refusal(one, authority, policies) or result) if isinstance(result, Outcome) else result
+            (await self._refusal(uow, one, authority, policies) or result) if isinstance(result, Outcome) else result
             for one, authority, result in zip(batch, now, results, strict=True)
         ]
 
-    def _refusal(
-        self, one: _Authorised, authority: Authority, policies: Mapping[PolicyKey, CompiledPolicy]
+    async def _refusal(
+        self, uow: UnitOfWork, one: _Authorised, authority: Authority, policies: Mapping[PolicyKey, CompiledPolicy]
     ) -> LockstepError | None:
         def view() -> RequestView:
             return view_request(one.job.request, authority.address)
 
-        return look_again(one.decision, one.job.principal, authority, view, policies, self._clock.now())
+        principal, now, members = one.job.principal, self._clock.now(), NO_MEMBERS
+        if has_changed(authority, one.decision):
+            members = await load_members(uow, principal, authority, view(), policies, now)
+        return look_again(one.decision, principal, authority, view, policies, now, members)
 
     async def _send(self, principal: Principal, wallet_id: WalletId, request: SendTransaction, claim: Claim) -> Outcome:
         terms: ShownTerms | None = None
@@ -291,7 +296,8 @@ class SigningPipeline:
                 view = view_request(request, authority.address)
                 policies = await self._shelf.load(uow, [authority])
                 now = self._clock.now()
-                ruling = rule_on(principal, authority, view, policies, now)
+                members = await load_members(uow, principal, authority, view, policies, now)
+                ruling = rule_on(principal, authority, view, policies, now, members)
                 shown = request.preview_digest
                 if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, terms):
                     raise PreviewOutdated

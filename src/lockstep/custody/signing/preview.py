@@ -13,6 +13,7 @@ from typing import Any, Final
 from lockstep.custody.errors import PreviewOutdated
 from lockstep.custody.ports import Sender
 from lockstep.custody.signing import store
+from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.rules import check_visible, rule_on
 from lockstep.custody.signing.types import Authority, Ruling
@@ -116,7 +117,8 @@ class Previewer:
             authority = check_visible(principal, authority_now)
             view = view_request(request, authority.address)
             policies = await self._shelf.load(uow, [authority])
-            ruling = rule_on(principal, authority, view, policies, now)
+            members = await load_members(uow, principal, authority, view, policies, now)
+            ruling = rule_on(principal, authority, view, policies, now, members)
             digest = self.digest(view, ruling, terms)
             if terms is not None:
                 await store.save_preview(

@@ -26,7 +26,7 @@ from lockstep.custody.errors import (
     WalletFrozen,
     WalletNotFound,
 )
-from lockstep.custody.policy import CompiledPolicy, SystemFacts, evaluate
+from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy, Members, SystemFacts, evaluate
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Decision, Principal, TransactionIntent
 from lockstep.custody.view import RequestView, TransactionDraft
@@ -68,11 +68,13 @@ def rule_on(
     view: RequestView,
     policies: Mapping[PolicyKey, CompiledPolicy],
     now: datetime,
+    members: Members = NO_MEMBERS,
 ) -> Ruling:
     """Whether this caller may have this signed now.
 
     Args:
         policies: compiled, at least all of `policy_keys(authority)`.
+        members: from `members.load_members`; what is not answered there cannot be decided.
     """
     refusal = check_standing(principal, authority, now) or _check_session(authority, view)
     if refusal is not None:
@@ -85,6 +87,7 @@ def rule_on(
         view,
         [policies[key] for key in policy_keys(authority)],
         system_facts(principal, authority, now),
+        members,
     )
     return Ruling(
         allowed=verdict.allowed,
@@ -149,7 +152,7 @@ def check_caller(principal: Principal, authority: Authority, now: datetime) -> F
 
 
 def has_changed(authority: Authority, decision: Decision) -> bool:
-    """Whether other policies, or other revisions of them, are attached than at the decision."""
+    """Whether other policies are attached than at the decision, or these or their condition sets have changed."""
     return dict(authority.revisions) != dict(decision.revisions)
 
 
@@ -160,17 +163,18 @@ def look_again(
     view: Callable[[], RequestView],
     policies: Mapping[PolicyKey, CompiledPolicy],
     now: datetime,
+    members: Members = NO_MEMBERS,
 ) -> LockstepError | None:
     """Why an allowed decision does not stand any more, by the authority as it is now; None when it does.
 
     Args:
         view: of what is signed, made only when policies are asked again.
-        policies: as for `rule_on`, needed only if `has_changed`.
+        policies, members: as for `rule_on`, needed only if `has_changed`.
     """
     refusal = check_standing(principal, authority, now)
     if refusal is not None or not has_changed(authority, decision):
         return refusal
-    return rule_on(principal, authority, view(), policies, now).error
+    return rule_on(principal, authority, view(), policies, now, members).error
 
 
 def _check_session(authority: Authority, view: RequestView) -> Forbidden | None:

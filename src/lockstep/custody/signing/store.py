@@ -26,7 +26,10 @@ _AUTHORITY_COLUMNS = """
     w.auth_share, s.id as session_id, s.status as session_status, s.expires_at, s.allowed_methods,
     s.policy_ids as session_policy_ids, s.max_value_per_transaction,
     (select coalesce(jsonb_object_agg(p.id, p.revision), '{}'::jsonb) from policies p
-     where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as revisions,
+     where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}')))
+    || (select coalesce(jsonb_object_agg(c.id, c.revision), '{}'::jsonb)
+     from policy_condition_sets l join condition_sets c on c.app_id = l.app_id and c.id = l.set_id
+     where l.app_id = w.app_id and l.policy_id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as revisions,
     (select case when k.app_id is null then 'deployment' else 'app' end from kill_switches k
      where k.released_at is null and (k.app_id is null or k.app_id = w.app_id)
      order by k.app_id nulls first limit 1) as stopped_by

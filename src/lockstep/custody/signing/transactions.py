@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lockstep.chains.evm import UnsignedTransaction, encode_signed, parse_chain, transaction_hash
 from lockstep.custody.errors import DecisionMismatch, DecisionUnknown
 from lockstep.custody.execution import Signature, TransactionPayload
-from lockstep.custody.policy import CompiledPolicy
+from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
 from lockstep.custody.signing import store
 from lockstep.custody.signing.cancellations import (
     CANCELLATION,
@@ -19,6 +19,7 @@ from lockstep.custody.signing.cancellations import (
     ruling_on_cancellation,
 )
 from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.pipeline import wallet_key
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
@@ -85,7 +86,8 @@ class TransactionSigning:
         policies = await self._shelf.load(uow, [authority])
         view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)
         now = self._clock.now()
-        ruling = rule_on(principal, authority, view, policies, now)
+        members = await load_members(uow, principal, authority, view, policies, now)
+        ruling = rule_on(principal, authority, view, policies, now, members)
         record = DecisionRecord(
             decision=decide(new_id(), principal, authority, str(view.method), ruling, now),
             caller=principal.label,
@@ -182,7 +184,7 @@ class TransactionSigning:
             if found is None:
                 continue
             try:
-                execution = self._check(found, transaction, policies)
+                execution = await self._check(uow, found, transaction, policies)
             except LockstepError as error:
                 answers[place] = error
                 self._recorder.record_failure(uow, found.decision, found.caller, error.code)
@@ -194,14 +196,15 @@ class TransactionSigning:
         async with self._database.tenant(record.decision.app_id) as uow:
             await self._recorder.record_decisions(uow, [record])
 
-    def _check(
+    async def _check(
         self,
+        uow: UnitOfWork,
         stored: StoredDecision,
         transaction: UnsignedTransaction,
         policies: Mapping[PolicyKey, CompiledPolicy],
     ) -> Execution:
         """Look again at everything that may have changed since the decision."""
-        authority, now = stored.authority, self._clock.now()
+        authority, principal, now = stored.authority, _principal_of(stored), self._clock.now()
         check_intent(stored.intent, transaction)
 
         def view() -> RequestView:
@@ -210,9 +213,12 @@ class TransactionSigning:
         refusal: LockstepError | None
         if stored.decision.method == CANCELLATION:
             check_cancellation(transaction, authority.address)
-            refusal = refuse_cancellation(_principal_of(stored), authority, now)
+            refusal = refuse_cancellation(principal, authority, now)
         else:
-            refusal = look_again(stored.decision, _principal_of(stored), authority, view, policies, now)
+            members = NO_MEMBERS
+            if has_changed(authority, stored.decision):
+                members = await load_members(uow, principal, authority, view(), policies, now)
+            refusal = look_again(stored.decision, principal, authority, view, policies, now, members)
         if refusal is not None:
             raise refusal
         payload = TransactionPayload(transaction)

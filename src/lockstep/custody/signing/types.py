@@ -43,7 +43,7 @@ class Authority:
     session: SessionGrant | None
     """None: the caller is no session signer, or there is none with its id."""
     revisions: Mapping[str, int]
-    """Revision in force of every attached policy that exists."""
+    """Revision in force of every attached policy that exists, and of every condition set that one of them names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,7 +156,7 @@ def test_parse_policy__checksummed_and_upper_case_addresses__are_read_as_the_sam
         (condition("transaction", "to", "eq", SHOP), "field_source"),
         (condition("ethereum_7702_authorization", "contract", "eq", SHOP), "field_source"),
         (condition("reference", "aggregation.1", "lte", "5"), "field_source"),
-        (tx("to", "in_condition_set", "set-1"), "operator"),
+        (tx("to", "in_condition_set", "set-1"), "value"),
         (tx("to", "regex", ".*"), "operator"),
         (tx("nonce", "eq", "1"), "field"),
         (condition("ethereum_message", "content", "eq", "x"), "field_source"),

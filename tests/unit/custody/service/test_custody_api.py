@@ -9,10 +9,18 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import FastAPI, Header
-from tests.support.custody import BOB, CHAIN, World, message, pays, send
+from tests.support.custody import ALICE, BOB, CHAIN, World, message, pays, send
 
 from lockstep.app.http.problems import install_problem_handlers
-from lockstep.custody import Principal, access_router, bootstrap_admin, router
+from lockstep.chains.evm import Address, to_checksum
+from lockstep.custody import (
+    ConditionSetService,
+    Principal,
+    access_router,
+    bootstrap_admin,
+    condition_set_router,
+    router,
+)
 from lockstep.kit.ids import new_id
 
 
@@ -49,6 +57,8 @@ async def stranger(world: World) -> AsyncIterator[Caller]:
     install_problem_handlers(web)
     web.include_router(access_router(world.access, authenticate), prefix="/v1")
     web.include_router(router(world.custody, world.database, authenticate), prefix="/v1")
+    sets = ConditionSetService(world.database, world.audit, world.clock)
+    web.include_router(condition_set_router(sets, authenticate), prefix="/v1")
     transport = httpx.ASGITransport(web, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://lockstep.test") as client:
         yield Caller(client)
@@ -115,6 +125,44 @@ async def test_story__app_policy_wallet_session_preview_payment(world: World, ap
     revoked = await app.call("DELETE", f"{path}/session-signers/{granted.json()['session_signer']['id']}")
     assert revoked.json()["status"] == "revoked"
     assert (await bot.post(f"{path}/rpc", send(BOB, 1), key="late")).status_code == 401
+
+
+async def test_story__condition_set_from_its_making_to_its_end(admin: Caller, app: Caller) -> None:
+    made = await app.post("/condition-sets", {"name": "Known", "value_type": "address", "values": [ALICE]})
+    assert made.status_code == 201
+    path = f"/condition-sets/{made.json()['id']}"
+    condition = {
+        "field_source": "ethereum_transaction",
+        "field": "to",
+        "operator": "in_condition_set",
+        "value": made.json()["id"],
+    }
+    wallet = await make_wallet(app, [{"method": "eth_sendTransaction", "action": "ALLOW", "conditions": [condition]}])
+
+    denied = await app.post(f"/wallets/{wallet['id']}/rpc", send(BOB), key="a")
+    added = await app.post(f"{path}/items", [{"value": to_checksum(Address(BOB))}])
+    paid = await app.post(f"/wallets/{wallet['id']}/rpc", send(BOB), key="b")
+    assert (denied.json()["code"], paid.status_code) == ("policy_denied", 200)
+    (item,) = added.json()["items"]
+    assert (item["value"], item["canonical_value"]) == (to_checksum(Address(BOB)), BOB)
+    found = await app.get(f"{path}/items?query=B0B0")
+    assert (found.json()["items"], found.json()["next_cursor"]) == ([item], None)
+    assert (await app.get(f"{path}/items/{item['id']}")).json() == item
+
+    assert (await app.call("DELETE", path)).json()["code"] == "condition_set_in_use"
+    assert (await app.post(f"{path}/items", [])).status_code == 422
+    assert (await app.post(f"{path}/items", [{"value": "0x12"}])).json()["faults"][0]["path"] == "[0].value"
+    assert (await app.call("PUT", f"{path}/items", [{"value": ALICE}] * 101)).status_code == 422
+    assert (await app.call("DELETE", f"{path}/items/{item['id']}")).status_code == 204
+    assert (await app.get(f"{path}/items/{item['id']}")).json()["code"] == "condition_set_item_not_found"
+    assert (await app.call("PATCH", path, {"name": "Friends"})).json()["name"] == "Friends"
+    (listed,) = (await app.get("/condition-sets")).json()["items"]
+    assert (listed["revision"], listed["item_count"]) == (3, 1)
+    assert listed == (await app.get(path)).json()
+    other = await make_app(admin, "Beta")
+    for answer in (await other.get(path), await other.get(f"{path}/items"), await other.call("DELETE", path)):
+        assert (answer.status_code, answer.json()["code"]) == (404, "condition_set_not_found")
+    assert (await other.get("/condition-sets")).json()["items"] == []
 
 
 async def test_wallets__of_another_app__do_not_exist(admin: Caller, app: Caller) -> None:
