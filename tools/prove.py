@@ -51,7 +51,7 @@ def main() -> int:
     PAGE.write_text(
         "# Proofs\n\nThe last run of `make prove`: the same tests as `make test`, with the full counts"
         " (10,000 fuzz cases per contract test, 20 times the examples per property of `make test`: 1,000 storms over the"
-        " transaction engine, 1,000 histories of forks under a follower, 8,000 policies against a second evaluator).\n\n"
+        " transaction engine, 1,000 histories of forks under a follower, 100,000 policies against a second evaluator).\n\n"
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, after commit {commit.stdout.strip()}:\n\n"
         f"| part | result | summary | took |\n|---|---|---|---|\n{table}\n"
     )

@@ -7,6 +7,10 @@ FULL = 20
 """Full counts are so many times the reduced ones."""
 
 
-def examples(reduced: int) -> int:
-    """Examples of a property test."""
-    return reduced * FULL if IS_PROVING else reduced
+def examples(reduced: int, full: int | None = None) -> int:
+    """Examples of a property test.
+
+    Args:
+        full: how many there are in full, where more is asked than usual.
+    """
+    return (full or reduced * FULL) if IS_PROVING else reduced

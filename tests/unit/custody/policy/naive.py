@@ -15,13 +15,19 @@ Fact = tuple[str, Any] | None
 """(kind, value), or None where there is no such fact."""
 
 
-def decide(body: dict[str, Any], wallet: str, documents: list[dict[str, Any]], system: dict[str, Any]) -> str:
-    """The reason code of the decision."""
+def decide(
+    body: dict[str, Any],
+    wallet: str,
+    documents: list[dict[str, Any]],
+    system: dict[str, Any],
+    sets: dict[str, list[str]],
+) -> str:
+    """The reason code of the decision. `sets` are the items of condition sets by id, as they were written."""
     if not documents:
         return "no_policy"
     for document in documents:
         answers = [
-            (rule["action"], [answer(one, body, wallet, system) for one in rule["conditions"]])
+            (rule["action"], [answer(one, body, wallet, system, sets) for one in rule["conditions"]])
             for rule in document["rules"]
             if rule["method"] in ("*", body["method"])
         ]
@@ -32,7 +38,13 @@ def decide(body: dict[str, Any], wallet: str, documents: list[dict[str, Any]], s
     return "allowed"
 
 
-def answer(condition: dict[str, Any], body: dict[str, Any], wallet: str, system: dict[str, Any]) -> bool | None:
+def answer(
+    condition: dict[str, Any],
+    body: dict[str, Any],
+    wallet: str,
+    system: dict[str, Any],
+    sets: dict[str, list[str]],
+) -> bool | None:
     """True, False, or None for "cannot be decided"."""
     fact = look_up(condition, body, wallet, system)
     if fact is None:
@@ -40,6 +52,10 @@ def answer(condition: dict[str, Any], body: dict[str, Any], wallet: str, system:
     kind, value = fact
     operator = condition["operator"]
     given = condition["value"]
+    if operator.endswith("condition_set"):
+        if given not in sets:
+            return None
+        return (value in [read(kind, item) for item in sets[given]]) == (operator == "in_condition_set")
     wanted = [read(kind, one) for one in given] if isinstance(given, list) else [read(kind, given)]
     first = wanted[0]
     if operator == "eq":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import naive
@@ -30,9 +31,21 @@ from policy_samples import (
 )
 from tests.support.counts import examples
 
-from lockstep.custody.policy import Action, ReasonCode, SystemFacts, compile_policy, evaluate, parse_policy
+from lockstep.custody.policy import (
+    Action,
+    CompiledPolicy,
+    Members,
+    ReasonCode,
+    SetType,
+    SystemFacts,
+    compile_policy,
+    evaluate,
+    parse_policy,
+    questions,
+)
+from lockstep.custody.policy.sets import parse_item
 from lockstep.custody.policy.trace import Holds, first_unmet, trace
-from lockstep.custody.view import parse_rpc, view_request
+from lockstep.custody.view import RequestView, parse_rpc, view_request
 
 ADDRESSES = (WALLET, TOKEN, SHOP, STRANGER)
 NUMBERS = (0, 1, 5, 24, 25, 26, 31337, 31338, 200_000, 10**18, 2**64, 2**255)
@@ -42,6 +55,21 @@ PARTS = ("contains", "starts_with", "ends_with")
 TYPED = {"types": MAIL_TYPES, "primary_type": "Mail"}
 OTHER_TYPED = {"types": {**MAIL_TYPES, "Person": MAIL_TYPES["Person"][::-1]}, "primary_type": "Mail"}
 CODE = "0x6001600055"
+
+PEOPLE, AMOUNTS, SELECTORS, WORDS, NOWHERE = (f"00000000-0000-7000-8000-00000000000{number}" for number in range(5))
+SETS = {
+    PEOPLE: [SHOP.upper().replace("0X", "0x"), WALLET],
+    AMOUNTS: ["0x19", "31337", str(2**255)],
+    SELECTORS: ["0xA9059CBB"],
+    WORDS: ["hi", "Ann", "session-1"],
+}
+TYPES = {
+    PEOPLE: SetType.ADDRESS,
+    AMOUNTS: SetType.INTEGER,
+    SELECTORS: SetType.SELECTOR,
+    WORDS: SetType.STRING,
+}
+STORED = {set_id: {parse_item(TYPES[set_id], item) for item in items} for set_id, items in SETS.items()}
 
 numbers = st.sampled_from([str(one) for one in NUMBERS] + ["0x18", "0x0"])
 addresses = st.sampled_from(ADDRESSES)
@@ -55,6 +83,22 @@ def _condition(source: str, field: str, operators: tuple[str, ...], values: Any,
         return value.map(lambda one: condition(source, field, operator, one, **extra))
 
     return st.sampled_from(operators).flatmap(build)
+
+
+def _set(source: str, field: str, set_id: str, **extra: Any) -> Any:
+    return _condition(
+        source,
+        field,
+        ("in_condition_set", "not_in_condition_set"),
+        st.sampled_from((set_id, set_id, set_id, NOWHERE)),
+        **extra,
+    )
+
+
+def _members(policies: Sequence[CompiledPolicy], view: RequestView, system: SystemFacts) -> Members:
+    """What the database answers."""
+    asked = questions(view, policies, system)
+    return {one: one[1] in STORED[one[0]] for one in asked if one[0] in STORED}
 
 
 def _number(source: str, *fields: str, **extra: Any) -> list[Any]:
@@ -79,11 +123,20 @@ TRANSACTION = [
     ),
     *_number("ethereum_calldata", "transfer.amount", abi=TRANSFER_ABI + APPROVE_ABI),
     _condition("ethereum_calldata", "approve.spender", EQUAL, addresses, abi=APPROVE_ABI),
+    _set("ethereum_transaction", "to", PEOPLE),
+    _set("ethereum_transaction", "value", AMOUNTS),
+    _set("ethereum_transaction", "chain_id", AMOUNTS),
+    _set("ethereum_transaction", "function_selector", SELECTORS),
+    _set("ethereum_calldata", "transfer.to", PEOPLE, abi=TRANSFER_ABI),
+    _set("ethereum_calldata", "transfer.amount", AMOUNTS, abi=TRANSFER_ABI + APPROVE_ABI),
 ]
 TYPED_DATA = [
     *_number("ethereum_typed_data_domain", "chain_id"),
     _condition("ethereum_typed_data_domain", "verifying_contract", EQUAL, addresses),
     _condition("ethereum_typed_data_domain", "name", EQUAL + PARTS, texts),
+    _set("ethereum_typed_data_domain", "chain_id", AMOUNTS),
+    _set("ethereum_typed_data_message", "contents", WORDS, typed_data=TYPED),
+    _set("ethereum_typed_data_message", "from.wallet", PEOPLE, typed_data=OTHER_TYPED),
     *[
         one
         for types in (TYPED, OTHER_TYPED)
@@ -103,6 +156,8 @@ TYPED_DATA = [
 MESSAGE = [
     *_number("ethereum_message", "byte_length"),
     _condition("ethereum_message", "content", EQUAL + PARTS, texts),
+    _set("ethereum_message", "content", WORDS),
+    _set("ethereum_message", "byte_length", AMOUNTS),
 ]
 SYSTEM_FIELDS = [
     _condition(
@@ -110,6 +165,7 @@ SYSTEM_FIELDS = [
     ),
     _condition("system", "user_id", EQUAL + PARTS, texts),
     _condition("system", "session_id", EQUAL + PARTS, texts),
+    _set("system", "session_id", WORDS),
 ]
 BY_METHOD: dict[str, list[Any]] = {
     "eth_sendTransaction": TRANSACTION,
@@ -173,7 +229,9 @@ sessions = st.sampled_from((None, "session-1"))
 
 
 @settings(
-    max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(400, full=100_000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(documents=st.lists(policies, max_size=3), body=requests(), session_id=sessions)
 def test_evaluate__any_policies_and_request__agrees_with_the_naive_evaluator(
@@ -184,13 +242,11 @@ def test_evaluate__any_policies_and_request__agrees_with_the_naive_evaluator(
     )
     facts = {name: getattr(system, name) for name in SystemFacts.__slots__}
 
-    verdict = decide(
-        body,
-        *(compile_policy(parse_policy(one), f"policy-{at}", 1) for at, one in enumerate(documents)),
-        system=system,
-    )
+    compiled = [compile_policy(parse_policy(one), f"policy-{at}", 1) for at, one in enumerate(documents)]
+    view = view_request(parse_rpc(body), WALLET)
+    verdict = evaluate(view, compiled, system, _members(compiled, view, system))
 
-    expected = naive.decide(body, WALLET, documents, facts)
+    expected = naive.decide(body, WALLET, documents, facts, SETS)
     event(expected)
     assert str(verdict.reason_code) == expected
     assert verdict.allowed == (expected == "allowed")
@@ -205,7 +261,8 @@ def test_trace__any_policy_and_request__explains_the_verdict(
         current_unix_timestamp=NOW, wallet_id="wallet-1", app_id="app-1", user_id="user-1", session_id=session_id
     )
     policy, view = compile_policy(parse_policy(document), "policy-1", 1), view_request(parse_rpc(body), WALLET)
-    verdict, rules = evaluate(view, [policy], system), trace(policy, view, system)
+    members = _members([policy], view, system)
+    verdict, rules = evaluate(view, [policy], system, members), trace(policy, view, system, members)
 
     fired = [one for one in rules if one.action is Action.DENY and one.holds is not Holds.NO]
     allowing = [one for one in rules if one.action is Action.ALLOW and one.holds is Holds.YES]
