@@ -24,6 +24,7 @@ FIELDS: dict[str, dict[str, ValueType]] = {
         "nonce": UINT256,
         "gas_limit": UINT256,
         "max_fee_per_gas": UINT256,
+        "max_priority_fee_per_gas": UINT256,
         "type": UINT256,
         "function_selector": ValueType("bytes", 4),
     },
@@ -37,6 +38,8 @@ FIELDS: dict[str, dict[str, ValueType]] = {
     MESSAGE: {"content": STRING, "byte_length": UINT256},
     SYSTEM: {
         "current_unix_timestamp": UINT256,
+        "hour_utc": UINT256,
+        "weekday_utc": UINT256,
         "wallet_id": STRING,
         "app_id": STRING,
         "user_id": STRING,
@@ -45,6 +48,8 @@ FIELDS: dict[str, dict[str, ValueType]] = {
 }
 """Field types by source; calls and typed messages have their own, by ABI and by EIP-712 types."""
 
+SOURCE_ALIASES = {"message": MESSAGE}
+"""Names that another family of such services gives to our sources."""
 ALIASES = {
     (TYPED_DATA_DOMAIN, "chainId"): "chain_id",
     (TYPED_DATA_DOMAIN, "verifyingContract"): "verifying_contract",

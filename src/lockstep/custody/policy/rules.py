@@ -114,8 +114,11 @@ def _decide(policy: CompiledPolicy, facts: Facts, revisions: Revisions) -> Compi
 
 
 def _system_fields(system: SystemFacts) -> dict[str, FieldValue]:
+    seconds = system.current_unix_timestamp
     fields: dict[str, FieldValue] = {
-        "system.current_unix_timestamp": system.current_unix_timestamp,
+        "system.current_unix_timestamp": seconds,
+        "system.hour_utc": seconds // 3_600 % 24,
+        "system.weekday_utc": (seconds // 86_400 + 3) % 7 + 1,  # 1970 began on a Thursday
         "system.wallet_id": system.wallet_id,
         "system.app_id": system.app_id,
     }

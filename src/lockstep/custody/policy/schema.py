@@ -139,6 +139,8 @@ class _Reader:
             return None
         source, field = raw["field_source"], raw["field"]
         operator = self._operator(raw["operator"], f"{at}.operator")
+        if isinstance(source, str):
+            source = fields.SOURCE_ALIASES.get(source, source)
         if source not in fields.SOURCES:
             later = isinstance(source, str) and source in fields.LATER_SOURCES
             expected = f"expected one of {', '.join(fields.SOURCES)}"

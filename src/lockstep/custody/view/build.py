@@ -167,6 +167,8 @@ def _transaction_fields(
     for name in ("nonce", "gas_limit", "max_fee_per_gas"):
         if name not in open_fields:
             fields[source + name] = getattr(transaction, name)
+    if transaction.type >= 2 and "max_priority_fee_per_gas" not in open_fields:  # a gas price has no tip
+        fields[source + "max_priority_fee_per_gas"] = transaction.max_priority_fee_per_gas
     if transaction.to is not None:  # a creation has no recipient: absent, never the zero address
         fields[source + "to"] = transaction.to
         if len(transaction.data) >= 4:

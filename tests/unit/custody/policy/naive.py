@@ -6,6 +6,7 @@ slow. Where both disagree, one of them is wrong.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import eth_abi
@@ -97,13 +98,16 @@ def read(kind: str, text: Any) -> Any:
 def look_up(condition: dict[str, Any], body: dict[str, Any], wallet: str, system: dict[str, Any]) -> Fact:
     source, field = condition["field_source"], condition["field"]
     if source == "system":
+        if field in ("hour_utc", "weekday_utc"):
+            moment = datetime.fromtimestamp(system["current_unix_timestamp"], UTC)
+            return "number", moment.hour if field == "hour_utc" else moment.isoweekday()
         value = system.get(field)
         return None if value is None else ("number" if field == "current_unix_timestamp" else "text", value)
     if source == "ethereum_transaction":
         return transaction_fact(field, body, wallet)
     if source == "ethereum_calldata":
         return call_fact(field, condition["abi"], body)
-    if source == "ethereum_message":
+    if source in ("ethereum_message", "message"):
         return message_fact(field, body)
     if source == "ethereum_typed_data_domain":
         return domain_fact(field, body)

@@ -106,7 +106,9 @@ def _number(source: str, *fields: str, **extra: Any) -> list[Any]:
 
 
 TRANSACTION = [
-    *_number("ethereum_transaction", "value", "chain_id", "gas_limit", "max_fee_per_gas", "type"),
+    *_number(
+        "ethereum_transaction", "value", "chain_id", "gas_limit", "max_fee_per_gas", "max_priority_fee_per_gas", "type"
+    ),
     _condition("ethereum_transaction", "to", EQUAL, addresses),
     _condition("ethereum_transaction", "from", EQUAL, addresses),
     _condition(
@@ -155,6 +157,7 @@ TYPED_DATA = [
 ]
 MESSAGE = [
     *_number("ethereum_message", "byte_length"),
+    *_number("message", "byte_length"),
     _condition("ethereum_message", "content", EQUAL + PARTS, texts),
     _set("ethereum_message", "content", WORDS),
     _set("ethereum_message", "byte_length", AMOUNTS),
@@ -163,6 +166,8 @@ SYSTEM_FIELDS = [
     _condition(
         "system", "current_unix_timestamp", EQUAL + ORDER, st.sampled_from((str(NOW - 1), str(NOW), str(NOW + 1)))
     ),
+    _condition("system", "hour_utc", EQUAL + ORDER, st.integers(0, 23).map(str)),
+    _condition("system", "weekday_utc", EQUAL + ORDER, st.integers(1, 7).map(str)),
     _condition("system", "user_id", EQUAL + PARTS, texts),
     _condition("system", "session_id", EQUAL + PARTS, texts),
     _set("system", "session_id", WORDS),
@@ -226,6 +231,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 
 sessions = st.sampled_from((None, "session-1"))
+moments = st.one_of(st.just(NOW), st.integers(0, 4 * 10**9))
 
 
 @settings(
@@ -233,12 +239,12 @@ sessions = st.sampled_from((None, "session-1"))
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(documents=st.lists(policies, max_size=3), body=requests(), session_id=sessions)
+@given(documents=st.lists(policies, max_size=3), body=requests(), session_id=sessions, moment=moments)
 def test_evaluate__any_policies_and_request__agrees_with_the_naive_evaluator(
-    documents: list[dict[str, Any]], body: dict[str, Any], session_id: str | None
+    documents: list[dict[str, Any]], body: dict[str, Any], session_id: str | None, moment: int
 ) -> None:
     system = SystemFacts(
-        current_unix_timestamp=NOW, wallet_id="wallet-1", app_id="app-1", user_id="user-1", session_id=session_id
+        current_unix_timestamp=moment, wallet_id="wallet-1", app_id="app-1", user_id="user-1", session_id=session_id
     )
     facts = {name: getattr(system, name) for name in SystemFacts.__slots__}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from policy_samples import (
@@ -128,6 +129,18 @@ def test_evaluate__open_gas_and_fees__cannot_be_decided() -> None:
     assert decide(send(to=SHOP, max_fee_per_gas="100"), capped).allowed
 
 
+def test_evaluate__tip__is_a_fact_where_there_is_one() -> None:
+    capped = compiled(rule("ALLOW", "*", tx("max_priority_fee_per_gas", "lte", "1")))
+    legacy = sign(to=SHOP, gas_price=1)
+    for name in ("max_fee_per_gas", "max_priority_fee_per_gas"):
+        del legacy["params"]["transaction"][name]
+
+    assert decide(sign(to=SHOP), capped).allowed
+    assert decide(send(to=SHOP, max_fee_per_gas="9", max_priority_fee_per_gas="1"), capped).allowed
+    for body in (sign(to=SHOP, max_priority_fee_per_gas=2), send(to=SHOP), legacy):
+        assert not decide(body, capped).allowed
+
+
 def test_evaluate__session_limited_to_small_approvals__refuses_more_and_other_spenders() -> None:
     session = compiled(
         rule(
@@ -251,6 +264,33 @@ def test_evaluate__time_and_session__are_facts_of_the_system() -> None:
         say("hi"), until, system=replace(SYSTEM, session_id="session-1", current_unix_timestamp=NOW + 1)
     ).allowed
     assert decide(say("hi"), until).unknown == ("system.session_id eq",)
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_open"),
+    [
+        ("2026-11-23T08:59:59", False),  # a Monday
+        ("2026-11-23T09:00:00", True),
+        ("2026-11-27T16:59:59", True),  # the Friday after it
+        ("2026-11-27T17:00:00", False),
+        ("2026-11-28T12:00:00", False),
+        ("2026-11-29T12:00:00", False),
+        ("1970-01-01T09:00:00", True),  # a Thursday
+    ],
+)
+def test_evaluate__office_hours__end_with_the_hour_and_the_week(moment: str, is_open: bool) -> None:
+    office = compiled(
+        rule(
+            "ALLOW",
+            "*",
+            condition("system", "hour_utc", "gte", "9"),
+            condition("system", "hour_utc", "lt", "17"),
+            condition("system", "weekday_utc", "lte", "5"),
+        )
+    )
+    seconds = int(datetime.fromisoformat(moment + "+00:00").timestamp())
+
+    assert decide(say("hi"), office, system=replace(SYSTEM, current_unix_timestamp=seconds)).allowed is is_open
 
 
 def test_evaluate__message_that_is_not_text__has_no_content_to_compare() -> None:

@@ -230,6 +230,21 @@ async def test_rpc__an_attached_policy_that_is_gone__denies(world: World, owner_
         await world.rpc(app, wallet, message())
 
 
+async def test_trap_8__session_policy_that_is_gone__denies_and_never_falls_back_to_the_wallets(world: World) -> None:
+    app = await world.app()
+    wallet = await world.wallet(app)
+    own = await world.policy(app)
+    terms = SessionTerms(expires_at=FAR, allowed_methods=["personal_sign"], policy_ids=[own.id])
+    session = await world.session(app, wallet, terms)
+    assert await world.rpc(session, wallet, message())
+    async with world.database.system("test") as uow:
+        await uow.execute("update session_signers set policy_ids = %s::text[]", ([new_id()],))
+
+    with pytest.raises(PolicyMissing):
+        await world.rpc(session, wallet, message())
+    assert not (await world.custody.preview(session, wallet.id, message())).ruling.allowed
+
+
 async def test_rpc__a_wallet_with_an_owner__signs_for_the_owner_only(world: World) -> None:
     app = await world.app()
     owner, other = await _user(world, app, "one"), await _user(world, app, "two")

@@ -282,6 +282,7 @@ def test_view_request__transaction_to_sign__shows_what_its_bytes_say() -> None:
         source + "nonce": 7,
         source + "gas_limit": 100_000,
         source + "max_fee_per_gas": 10**9,
+        source + "max_priority_fee_per_gas": 1,
         source + "type": 2,
     }
     with pytest.raises(TypeError):
