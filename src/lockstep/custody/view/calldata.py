@@ -172,11 +172,11 @@ def _node(kind: str, depth: int) -> _Node:
             raise _NotCanonical  # longer than any calldata that we sign
         return _Tuple([element] * int(length))
     if kind.startswith("(") and kind.endswith(")"):
-        return _Tuple([_node(part, depth + 1) for part in _split(kind[1:-1])])
+        return _Tuple([_node(part, depth + 1) for part in split_types(kind[1:-1])])
     return _Blob(kind == "string") if kind in ("bytes", "string") else _Word(kind)
 
 
-def _split(inner: str) -> list[str]:
+def split_types(inner: str) -> list[str]:
     """The parts of a tuple type; commas inside of inner tuples do not count."""
     parts, depth, start = [], 0, 0
     for at, letter in enumerate(inner):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.counts import examples
 
 from lockstep.chains.evm import MalformedCalldata, abi_decode, abi_encode
-from lockstep.custody.view.calldata import _split, decode_arguments
+from lockstep.custody.view.calldata import decode_arguments, split_types
 
 WORD = st.binary(min_size=32, max_size=32)
 ATOMS = ("address", "bool", "uint8", "uint128", "uint256", "int8", "int256", "bytes1", "bytes4", "bytes32")
@@ -51,7 +51,7 @@ def _values(kind: str) -> st.SearchStrategy[Any]:
         size = {"min_size": int(length), "max_size": int(length)} if length else {"max_size": 3}
         return st.lists(_values(inner), **size).map(tuple)
     if kind.startswith("("):
-        return st.tuples(*map(_values, _split(kind[1:-1])))
+        return st.tuples(*map(_values, split_types(kind[1:-1])))
     simple: dict[str, st.SearchStrategy[Any]] = {
         "address": st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex()),
         "bool": st.booleans(),

@@ -7,7 +7,7 @@ import pytest
 
 from lockstep.chains.evm import Contract, abi_encode_call, to_checksum
 from lockstep.custody.view import ChainFact, TokenFact, WordFacts, Words, describe, parse_rpc, view_request
-from lockstep.custody.view.words.typed import ORDER
+from lockstep.custody.view.orders import ORDER
 
 WALLET, SHOP, FACTORY = "0x" + "11" * 20, "0x" + "bb" * 20, "0x" + "fa" * 20
 TKA, TKB, UNKNOWN = "0x" + "aa" * 20, "0x" + "ab" * 20, "0x" + "dd" * 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.chains.evm import TypedData
+from lockstep.custody.view.orders import ORDER
 from lockstep.custody.view.types import RequestView
 from lockstep.custody.view.words.calls import FACTORY, deadline_text, destination_text
 from lockstep.custody.view.words.text import (
@@ -20,18 +21,6 @@ from lockstep.custody.view.words.text import (
 )
 from lockstep.custody.view.words.types import Detail, WordFacts, Words
 
-ORDER = (
-    "Order(address maker,address sourceToken,uint256 sourceAmount,Destination destination,PriceCurve price,"
-    "Deposits deposits,TimeLocks timeLocks,bytes32 hashlockInfo,address[] allowedTakers,uint256 nonce,uint64 expiry,"
-    "bytes32 extensionHash)"
-    "Deposits(uint256 source,uint256 destination)"
-    "Destination(string chain,bytes factory,bytes token,bytes receiver)"
-    "PriceCurve(uint64 startTime,uint32 duration,uint256 endAmount,uint32 initialRateBump,PricePoint[] points)"
-    "PricePoint(uint32 rateBump,uint32 delay)"
-    "TimeLocks(uint32 sourceWithdrawal,uint32 sourcePublicWithdrawal,uint32 sourceCancellation,"
-    "uint32 sourcePublicCancellation,uint32 destinationWithdrawal,uint32 destinationPublicWithdrawal,"
-    "uint32 destinationCancellation)"
-)
 PERMIT = "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
 
 

@@ -1,0 +1,29 @@
+"""From a view to its leaves."""
+
+from __future__ import annotations
+
+from lockstep.custody.view.leaves.calls import Call, Seen, Walk
+from lockstep.custody.view.leaves.typed import see_typed_data
+from lockstep.custody.view.leaves.types import Doubt, Leaf, LeafKind, Leaves
+from lockstep.custody.view.types import RequestView
+
+
+def leaves_of(view: RequestView) -> Leaves:
+    """What the request moves; where that cannot be told, the doubts say what may be concerned."""
+    transaction = view.transaction
+    if transaction is not None and transaction.to is None:
+        # New code can use what comes along, and has no allowance yet.
+        value = transaction.value
+        return Leaves((Leaf(LeafKind.TRANSFER, view.chain, None, value, None),) if value else ())
+    if transaction is not None and transaction.to is not None:
+        return _leaves(Walk(view.chain).see(Call(transaction.to, transaction.value, transaction.data)))
+    if view.typed_data is not None:
+        return _leaves(see_typed_data(view.typed_data, view.chain))
+    if view.message is not None and len(view.message) != 32:
+        return Leaves()
+    # A message of 32 bytes may be the hash of an account's operation: Safes and ERC-4337 accounts take such signatures.
+    return Leaves(doubts=(Doubt(None, None, "what this signature stands for cannot be read"),))
+
+
+def _leaves(seen: Seen) -> Leaves:
+    return Leaves((*seen.native, *seen.tokens), seen.doubts)
