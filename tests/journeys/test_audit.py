@@ -10,7 +10,8 @@ import pytest
 from tests.journeys.support import App, Deployment, payment, until
 
 from lockstep.custody import read_key_file
-from lockstep.custody.audit.rules import canonical, entry_hash, entry_mac
+from lockstep.custody.audit.rules import entry_hash, entry_mac
+from lockstep.kit.canonical import canonical
 
 Connection = psycopg.Connection[dict[str, object]]
 

@@ -3,7 +3,7 @@ nor signer."""
 
 from lockstep.custody.audit.checkpoints import CheckpointFile, CheckpointWriter
 from lockstep.custody.audit.log import AuditLog
-from lockstep.custody.audit.rules import canonical, verify
+from lockstep.custody.audit.rules import verify
 from lockstep.custody.audit.types import AuditEvent, Checkpoint, Entry, Finding, Head, Report
 from lockstep.custody.audit.verifier import AuditVerifier, export_entries
 
@@ -18,7 +18,6 @@ __all__ = [
     "Finding",
     "Head",
     "Report",
-    "canonical",
     "export_entries",
     "verify",
 ]

@@ -11,8 +11,9 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from lockstep.custody.audit import store
-from lockstep.custody.audit.rules import canonical, entry_hash, entry_mac, shard_of
+from lockstep.custody.audit.rules import entry_hash, entry_mac, shard_of
 from lockstep.custody.audit.types import AuditEvent, Entry, Head
+from lockstep.kit.canonical import canonical
 from lockstep.kit.clock import Clock, rfc3339
 from lockstep.kit.database import UnitOfWork
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from lockstep.custody.audit.types import Checkpoint, Entry, Finding, Head, Report
+from lockstep.kit.canonical import canonical
 
 SHARDS: Final = 4
 """Chains per app. A wallet always writes to the same one; more of them let more transactions commit at once."""
@@ -25,40 +26,10 @@ ZERO: Final = bytes(32)
 MAX_FINDINGS: Final = 100
 _DOMAIN: Final = b"lockstep audit v1"
 _CHECKPOINT_DOMAIN: Final = "lockstep audit checkpoint v1"
-_SAFE_INTEGER: Final = 2**53 - 1
 
 Chain = tuple[str, int]
 VerifySignature = Callable[[bytes, bytes], bool]
 """(payload, signature) -> whether it is the audit key's."""
-
-
-def canonical(value: object) -> bytes:
-    """RFC 8785 form of strings, booleans, nulls, whole numbers up to 2^53 - 1, lists and objects with ASCII names.
-
-    Within these limits the standard encoder with sorted names gives exactly that form, ten times faster than a general
-    implementation (compared in the tests).
-
-    Raises:
-        ValueError: a value outside these limits.
-    """
-    _check(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _check(value: object) -> None:
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return
-    if kind is dict:
-        for name, member in value.items():  # type: ignore[attr-defined]  # narrowed by the exact type above
-            if type(name) is not str or not name.isascii():
-                raise ValueError(f"expected an ASCII member name, was {name!r}")
-            _check(member)
-    elif kind is list or kind is tuple:
-        for member in value:  # type: ignore[attr-defined]  # narrowed by the exact type above
-            _check(member)
-    elif not (kind is int and -_SAFE_INTEGER <= value <= _SAFE_INTEGER):  # type: ignore[operator]  # an int here
-        raise ValueError(f"expected text, a whole number up to 2^53 - 1 or a nesting of these, was {kind.__name__}")
 
 
 def shard_of(subject: str) -> int:

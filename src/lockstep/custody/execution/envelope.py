@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol
 
-import rfc8785
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lockstep.custody.execution.errors import SealBroken
 from lockstep.custody.execution.kms import KEY_BYTES, KEY_ID, NONCE_BYTES, Provider
+from lockstep.kit.canonical import canonical_json
 
 ShareKind = Literal["auth", "exec", "recovery"]
 
@@ -72,7 +72,7 @@ class SealContext:
 @lru_cache(maxsize=8192)
 def associated_data(place: Place, alg: str, key_id: str) -> bytes:
     """Version 1 of the associated data, as RFC 8785 JSON."""
-    return rfc8785.dumps({"v": 1, **place.members(), "alg": alg, "kek": key_id})
+    return canonical_json({"v": 1, **place.members(), "alg": alg, "kek": key_id})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lockstep.chains.evm import UnsignedTransaction, chain_name
-from lockstep.custody.audit import canonical
 from lockstep.custody.errors import (
     AppSuspended,
     CallerNotAllowed,
@@ -30,6 +29,7 @@ from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy, Members, SystemF
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Decision, Principal, TransactionIntent
 from lockstep.custody.view import RequestView, TransactionDraft
+from lockstep.kit.canonical import canonical
 from lockstep.kit.errors import Forbidden, LockstepError
 
 PolicyKey = tuple[str, int]

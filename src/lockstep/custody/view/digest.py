@@ -9,9 +9,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import rfc8785
-
 from lockstep.custody.view.types import RequestView
+from lockstep.kit.canonical import canonical_json
 
 _DOMAIN = b"lockstep preview v1\n"
 
@@ -40,7 +39,7 @@ def preview_digest(
         "sentence": sentence,
         "quote": {name: _plain(value) for name, value in (quote or {}).items()},
     }
-    return "0x" + hashlib.sha256(_DOMAIN + rfc8785.dumps(document)).hexdigest()
+    return "0x" + hashlib.sha256(_DOMAIN + canonical_json(document)).hexdigest()
 
 
 def _request(view: RequestView) -> dict[str, Any]:

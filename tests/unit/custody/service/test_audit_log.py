@@ -11,40 +11,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import rfc8785
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.custody import World, message
 
 from lockstep.custody import AuditEvent, AuditVerifier, CheckpointFile, CheckpointWriter, Wallet, export_entries
-from lockstep.custody.audit import Head, canonical
+from lockstep.custody.audit import Head
 from lockstep.custody.audit.rules import SHARDS, entry_hash, entry_mac, merkle_root, root_of, shard_of
+from lockstep.kit.canonical import canonical
 
 # --- pure -------------------------------------------------------------------------------------------------------------
-
-_plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(st.characters(max_codepoint=126), max_size=6), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
-
-
-@given(_plain)
-def test_canonical__whatever_it_takes__is_rfc_8785(value: object) -> None:
-    try:
-        expected = rfc8785.dumps(value)  # type: ignore[arg-type]  # made of what it takes
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
-        return
-    assert canonical(value) == expected
-
-
-@pytest.mark.parametrize("value", [1.5, 2**53, {"ä": 1}, {1: 2}, b"x", [object()]])
-def test_canonical__outside_its_limits__is_refused(value: object) -> None:
-    with pytest.raises(ValueError):
-        canonical(value)
 
 
 def test_merkle_root__vectors_of_certificate_transparency__agree() -> None:
