@@ -11,6 +11,7 @@ from typing import Any
 from lockstep.chains.evm import Address, TransactionType
 from lockstep.custody import (
     AccessService,
+    Anchors,
     AuditLog,
     Authenticator,
     ChainFact,
@@ -24,6 +25,7 @@ from lockstep.custody import (
     QueuedTransaction,
     Quote,
     ResponseBox,
+    Seals,
     SessionTerms,
     TokenVerifier,
     TransactionIntent,
@@ -167,6 +169,7 @@ class World:
     audit: AuditLog
     audit_key: bytes
     authenticator: Authenticator
+    seals: Seals
     access: AccessService
     custody: CustodyService
     admin: Principal
@@ -207,14 +210,16 @@ def build(database: Database) -> World:
     executor = CountingExecutor(inner)
     audit_key = secrets.token_bytes(32)
     audit = AuditLog(audit_key, clock)
-    authenticator = Authenticator(database, TokenVerifier(clock), clock)
-    access = AccessService(database, audit, authenticator, clock, origins=[ORIGIN])
+    seals = Seals(secrets.token_bytes(32), Anchors(secrets.token_bytes(32)))
+    authenticator = Authenticator(database, TokenVerifier(clock), seals, clock)
+    access = AccessService(database, audit, authenticator, seals, clock, origins=[ORIGIN])
     engine = FakeEngine()
     custody = CustodyService(
         database=database,
         executor=executor,
         issuer=issuer,
         audit=audit,
+        seals=seals,
         authenticator=authenticator,
         idempotency=IdempotencyStore(ResponseBox(secrets.token_bytes(32)), clock),
         clock=clock,
@@ -222,4 +227,4 @@ def build(database: Database) -> World:
     )
     custody.connect(engine, engine)
     admin = Principal(kind="admin", name="test")
-    return World(database, clock, engine, executor, audit, audit_key, authenticator, access, custody, admin)
+    return World(database, clock, engine, executor, audit, audit_key, authenticator, seals, access, custody, admin)

@@ -8,6 +8,7 @@ from typing import Any
 
 from lockstep.chains.evm import Contract, parse_chain
 from lockstep.client import AdminCredentials, AppCredentials, AsyncClient
+from lockstep.custody import Seals
 from lockstep.custody.access import bootstrap_admin as make_admin
 from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import Database
@@ -30,12 +31,12 @@ class CoordinatorMade:
     policy_id: str
 
 
-async def bootstrap_admin(database_url: str) -> str | None:
+async def bootstrap_admin(database_url: str, seals: Seals) -> str | None:
     """Make the first administrator's credential; None when there is one already."""
     database = Database(database_url, name="bootstrap", min_size=1, max_size=1)
     await database.open()
     try:
-        made = await make_admin(database, SystemClock())
+        made = await make_admin(database, seals, SystemClock())
     finally:
         await database.close()
     return made.text if made else None

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from lockstep.app.http import Probe
 from lockstep.app.migrate import check_schema
+from lockstep.app.seals import build_seals
 from lockstep.app.settings import IssuerSettings, Settings
 from lockstep.app.stream import Hub, StreamEndpoint, Tailer, run_heartbeat
 from lockstep.app.topics import PRICE_UPDATE, make_topics
@@ -111,17 +112,19 @@ class Container:
             auth_shares=AuthShares(LocalKms({1: auth_shares_key}, key_id="auth")),
         )
         self.audit = AuditLog(audit_key, self.clock)
-        self.authenticator = Authenticator(self.database, TokenVerifier(self.clock), self.clock)
+        self.seals = build_seals(settings.keys.audit_file, settings.audit.checkpoints_file)
+        self.authenticator = Authenticator(self.database, TokenVerifier(self.clock), self.seals, self.clock)
         self.access = AccessService(
             self.database,
             self.audit,
             self.authenticator,
+            self.seals,
             self.clock,
             origins=[settings.http.public_url],
             known_issuers=[_issuer_of(issuer) for issuer in settings.issuers],
         )
         self._vault = SecretVault(auth_shares_key)
-        self.switches = SwitchService(self.database, self.audit, self.clock)
+        self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)
         self.condition_sets = ConditionSetService(self.database, self.audit, self.clock)
         self.idempotency = IdempotencyStore(ResponseBox(derive_key(audit_key, "idempotent-responses:v1")), self.clock)
         self.custody = CustodyService(
@@ -129,6 +132,7 @@ class Container:
             executor=self.signer,
             issuer=AuthorizationIssuer(authorization, self.clock),
             audit=self.audit,
+            seals=self.seals,
             authenticator=self.authenticator,
             idempotency=self.idempotency,
             clock=self.clock,

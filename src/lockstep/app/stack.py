@@ -188,8 +188,11 @@ class Stack:
     async def _bootstrap(self) -> None:
         """The first administrator, once per database."""
         from lockstep.app.bootstrap import bootstrap_admin
+        from lockstep.app.seals import build_seals
 
-        credential = await bootstrap_admin(self.devnet.database_url("service"))
+        credential = await bootstrap_admin(
+            self.devnet.database_url("service"), build_seals(self.devnet.keys.audit, None)
+        )
         if credential is not None:
             write_private(self._admin_file, credential + "\n")
             self._coordinator_file.unlink(missing_ok=True)

@@ -82,6 +82,7 @@ from lockstep.custody.policy import PolicyInvalid
 from lockstep.custody.ports import NonceLedger, Sender
 from lockstep.custody.registry import NewWallet, WalletFilter
 from lockstep.custody.responses import answer
+from lockstep.custody.seals import Anchors, AuthorityTampered, Seals
 from lockstep.custody.service import CustodyService
 from lockstep.custody.sessions import SessionTerms
 from lockstep.custody.signing.preview import Preview
@@ -106,6 +107,7 @@ __all__ = [
     "SIGNING_REFUSALS",
     "AccessService",
     "AdminCredentialInvalid",
+    "Anchors",
     "App",
     "AppCredentialsInvalid",
     "AuditChainBroken",
@@ -114,6 +116,7 @@ __all__ = [
     "AuditVerifier",
     "AuthShares",
     "Authenticator",
+    "AuthorityTampered",
     "AuthorizationIssuer",
     "AuthorizationKey",
     "CallerHasNoApp",
@@ -157,6 +160,7 @@ __all__ = [
     "Quote",
     "Report",
     "ResponseBox",
+    "Seals",
     "SecretVault",
     "Sender",
     "SessionSigner",

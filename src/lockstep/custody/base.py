@@ -10,6 +10,7 @@ from lockstep.custody.access.authenticator import Authenticator
 from lockstep.custody.audit import AuditLog
 from lockstep.custody.errors import CallerNotAllowed, PolicyNotFound, TooManyPolicies, WalletNotFound
 from lockstep.custody.execution import AuthorizationIssuer, Executor
+from lockstep.custody.seals import Seals
 from lockstep.custody.types import Principal, Wallet
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
@@ -30,6 +31,7 @@ class Base:
         executor: Executor,
         issuer: AuthorizationIssuer,
         audit: AuditLog,
+        seals: Seals,
         authenticator: Authenticator,
         clock: Clock,
         modules: frozenset[str] = frozenset({"coordinator"}),
@@ -42,6 +44,7 @@ class Base:
         self._executor = executor
         self._issuer = issuer
         self._audit = audit
+        self._seals = seals
         self._authenticator = authenticator
         self._clock = clock
         self._modules = modules

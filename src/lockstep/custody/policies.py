@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lockstep.custody import store
@@ -17,6 +18,7 @@ from lockstep.custody.errors import (
 from lockstep.custody.policy import CompiledPolicy, check_sets, compile_policy, load_policy, parse_policy, set_ids
 from lockstep.custody.policy import Policy as PolicyDocument
 from lockstep.custody.policy.revisions import PolicyDiff, diff_rules
+from lockstep.custody.seals import Content, Kind, contents
 from lockstep.custody.types import Policy, PolicyRevision, Principal
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import new_id
@@ -49,6 +51,8 @@ class PolicyService(Base):
         )
         await self._check_sets(uow, principal, parsed)
         await store.insert_policy(uow, policy, dict(parsed.document), principal.label)
+        await self._seals.add(uow, app_id, Kind.POLICY, {policy.id: _content(policy)})
+        await self._seal_document(uow, policy, parsed.document)
         await link_policy(uow, app_id, policy.id, set_ids(parsed))
         self._audit.append(uow, _policy_event(principal, policy, "policy.created"))
         return policy
@@ -85,6 +89,7 @@ class PolicyService(Base):
             policy = await self._visible_policy(uow, principal, policy_id)
             if policy.owner_user_id != principal.user_id:
                 raise OwnerRequired("only who made the policy may change it")
+            before = policy
             policy = replace(
                 policy,
                 name=parsed.name,
@@ -94,9 +99,15 @@ class PolicyService(Base):
             )
             await self._check_sets(uow, principal, parsed)
             await store.update_policy(uow, policy, dict(parsed.document), principal.label)
+            await self._seals.change(uow, app_id, Kind.POLICY, policy.id, _content(before), _content(policy))
+            await self._seal_document(uow, policy, parsed.document)
             await link_policy(uow, app_id, policy.id, set_ids(parsed))
             self._audit.append(uow, _policy_event(principal, policy, "policy.changed"))
         return policy
+
+    async def _seal_document(self, uow: UnitOfWork, policy: Policy, document: Mapping[str, object]) -> None:
+        content = contents.of_policy_document(policy.app_id, document)
+        await self._seals.add(uow, policy.app_id, Kind.POLICY_DOCUMENT, {f"{policy.id}:{policy.revision}": content})
 
     async def list_policy_revisions(
         self, principal: Principal, policy_id: str, *, cursor: str | None = None, limit: int = 50
@@ -153,6 +164,10 @@ class PolicyService(Base):
         if policy is None or foreign:
             raise PolicyNotFound
         return policy
+
+
+def _content(policy: Policy) -> Content:
+    return contents.of_policy(policy.app_id, policy.owner_user_id, policy.revision)
 
 
 def _policy_event(principal: Principal, policy: Policy, action: str) -> AuditEvent:

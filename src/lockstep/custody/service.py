@@ -24,6 +24,7 @@ from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.policies import PolicyService
 from lockstep.custody.ports import NonceLedger, Sender
 from lockstep.custody.registry.service import WalletRegistry
+from lockstep.custody.seals import Seals
 from lockstep.custody.sessions import SessionService
 from lockstep.custody.signing import store as signing_store
 from lockstep.custody.signing.evaluation import Evaluation, Evaluator
@@ -54,6 +55,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         executor: Executor,
         issuer: AuthorizationIssuer,
         audit: AuditLog,
+        seals: Seals,
         authenticator: Authenticator,
         idempotency: IdempotencyStore,
         clock: Clock,
@@ -70,19 +72,21 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             executor=executor,
             issuer=issuer,
             audit=audit,
+            seals=seals,
             authenticator=authenticator,
             clock=clock,
             modules=modules,
         )
         self.idempotency = idempotency
         self._word_facts = word_facts
-        self._shelf = PolicyShelf()
-        self._recorder = Recorder(audit)
+        self._shelf = PolicyShelf(seals)
+        self._recorder = Recorder(audit, seals)
         self._signatures = SignatureExecutor(executor, issuer)
         self._transactions = TransactionSigning(
             database=database,
             shelf=self._shelf,
             recorder=self._recorder,
+            seals=seals,
             executor=self._signatures,
             clock=clock,
         )
@@ -90,7 +94,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
 
     def connect(self, sender: Sender, ledger: NonceLedger) -> None:
         """Connect the engine that sends; called once, before the first request."""
-        previewer = Previewer(self._database, self._shelf, sender, self._clock, self._word_facts)
+        previewer = Previewer(self._database, self._shelf, self._seals, sender, self._clock, self._word_facts)
         pipeline = SigningPipeline(
             database=self._database,
             shelf=self._shelf,
@@ -98,11 +102,12 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             idempotency=self.idempotency,
             executor=self._signatures,
             previewer=previewer,
+            seals=self._seals,
             sender=sender,
             ledger=ledger,
             clock=self._clock,
         )
-        self._connected = previewer, pipeline, Evaluator(self._database, sender, self._clock)
+        self._connected = previewer, pipeline, Evaluator(self._database, self._seals, sender, self._clock)
 
     async def preview(self, principal: Principal, wallet_id: str, request: RpcRequest | dict[str, Any]) -> Preview:
         """Show what a request would do, what the policies say and what it would cost; signs and sends nothing.

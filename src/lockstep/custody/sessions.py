@@ -21,9 +21,11 @@ from lockstep.custody.errors import (
     SessionInvalid,
     SessionSignerNotFound,
 )
+from lockstep.custody.seals import Content, Kind, contents
 from lockstep.custody.types import Principal, SessionSigner
 from lockstep.custody.view import Method
 from lockstep.custody.views import describe_session
+from lockstep.custody.wallets import wallet_content
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId, WalletId, new_id
 from lockstep.kit.outbox import Event, append
@@ -84,8 +86,13 @@ class SessionService(Base):
             wallet = await self._visible_wallet(uow, principal, wallet_id)
             if wallet.owner_user_id != principal.user_id:
                 raise OwnerRequired("this wallet has an owner; only the owner grants session signers")
+            await self._seals.check(uow, app_id, [(Kind.WALLET, wallet.id, wallet_content(wallet))])
             await self._check_policies(uow, principal, terms.policy_ids)
             await store.insert_session(uow, session, token_hash, principal.label)
+            await self._seals.add(uow, app_id, Kind.SESSION, {session.id: _content(session)})
+            if token_hash is not None:
+                content = contents.of_session_token(app_id, session.id)
+                await self._seals.add(uow, app_id, Kind.SESSION_TOKEN, {token_hash.hex(): content})
             await self._record_session(uow, principal, session, "session_signer.created")
         return session, token
 
@@ -114,9 +121,13 @@ class SessionService(Base):
         app_id = require_app_or_user(principal)
         async with self._database.tenant(app_id) as uow:
             await self._visible_wallet(uow, principal, wallet_id)
-            session = await store.revoke_session(uow, app_id, wallet_id, session_id, self._clock.now())
-            if session is None:
+            before = await store.lock_session(uow, app_id, wallet_id, session_id)
+            if before is None:
                 raise SessionSignerNotFound
+            if before.status == "revoked":
+                return before
+            session = await store.revoke_session(uow, before, self._clock.now())
+            await self._seals.change(uow, app_id, Kind.SESSION, session.id, _content(before), _content(session))
             await self._record_session(uow, principal, session, "session_signer.revoked")
         self._authenticator.forget()
         return session
@@ -168,3 +179,16 @@ class SessionService(Base):
                 correlation_id=current_correlation_id(),
             ),
         )
+
+
+def _content(session: SessionSigner) -> Content:
+    return contents.of_session(
+        session.app_id,
+        session.wallet_id,
+        session.grantee,
+        session.status,
+        session.expires_at,
+        session.allowed_methods,
+        session.policy_ids,
+        session.max_value_per_transaction,
+    )

@@ -178,16 +178,22 @@ async def list_sessions(
     return [_session(row) for row in rows]
 
 
-async def revoke_session(
-    uow: UnitOfWork, app_id: AppId, wallet_id: str, session_id: str, now: datetime
-) -> SessionSigner | None:
-    """End a session signer; one that has ended keeps its time. None when there is none."""
+async def lock_session(uow: UnitOfWork, app_id: AppId, wallet_id: str, session_id: str) -> SessionSigner | None:
+    """The session signer, locked against a second change."""
     row = await uow.find(
-        "update session_signers set status = 'revoked', revoked_at = coalesce(revoked_at, %s)"
-        " where app_id = %s and wallet_id = %s and id = %s returning *",
-        (now, app_id, wallet_id, session_id),
+        "select * from session_signers where app_id = %s and wallet_id = %s and id = %s for update",
+        (app_id, wallet_id, session_id),
     )
     return _session(row) if row else None
+
+
+async def revoke_session(uow: UnitOfWork, session: SessionSigner, now: datetime) -> SessionSigner:
+    """End a session signer."""
+    row = await uow.get(
+        "update session_signers set status = 'revoked', revoked_at = %s where app_id = %s and id = %s returning *",
+        (now, session.app_id, session.id),
+    )
+    return _session(row)
 
 
 async def find_module_session(

@@ -15,6 +15,7 @@ from lockstep.custody import store
 from lockstep.custody.audit import AuditEvent
 from lockstep.custody.base import Base, require_app_or_user
 from lockstep.custody.errors import OwnerRequired, WalletNotFound
+from lockstep.custody.seals import Content, Kind, contents
 from lockstep.custody.types import Principal, Wallet
 from lockstep.custody.views import describe_wallet
 from lockstep.kit.database import UnitOfWork
@@ -67,10 +68,15 @@ class WalletService(Base):
             )
             if changed == wallet:
                 return wallet
-            wallet = await store.update_wallet(uow, changed, self._clock.now())
+            before, wallet = wallet, await store.update_wallet(uow, changed, self._clock.now())
+            await self._reseal(uow, before, wallet)
             facts = {"policy_ids": list(wallet.policy_ids), "status": wallet.status}
             await self._record(uow, principal, wallet, "wallet.changed", facts)
         return wallet
+
+    async def _reseal(self, uow: UnitOfWork, before: Wallet, after: Wallet) -> None:
+        contents_of = (wallet_content(before), wallet_content(after))
+        await self._seals.change(uow, after.app_id, Kind.WALLET, after.id, *contents_of)
 
     async def find_wallet(self, uow: UnitOfWork, app_id: AppId, wallet_id: str) -> Wallet:
         """The wallet of an app.
@@ -126,4 +132,16 @@ def stream_event(wallet: Wallet, kind: str) -> Event:
         data=describe_wallet(wallet),
         app_id=wallet.app_id,
         correlation_id=current_correlation_id(),
+    )
+
+
+def wallet_content(wallet: Wallet) -> Content:
+    """What is sealed of a wallet."""
+    return contents.of_wallet(
+        wallet.app_id,
+        wallet.address,
+        wallet.owner_user_id,
+        wallet.policy_ids,
+        wallet.status,
+        is_archived=wallet.archived_at is not None,
     )

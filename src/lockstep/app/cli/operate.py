@@ -60,10 +60,13 @@ def migrate(
 
     from lockstep.app.bootstrap import bootstrap_admin
     from lockstep.app.migrate import migrate as run
+    from lockstep.app.seals import build_seals
     from lockstep.app.settings import PREFIX, MigrateSettings
-    from lockstep.kit.settings import load_settings
+    from lockstep.kit.settings import SettingsInvalid, load_settings
 
     settings = load_settings(MigrateSettings, PREFIX)
+    if bootstrap and settings.keys is None:
+        raise SettingsInvalid(f"{PREFIX}KEYS__AUDIT_FILE: is missing; --bootstrap seals the credential that it makes")
     service_url = settings.database_url.get_secret_value()
     report = run(
         settings.owner_database_url.get_secret_value(),
@@ -75,7 +78,8 @@ def migrate(
     changes += [f"login {name}" for name in report.logins]
     print(f"· {'applied ' + ', '.join(changes) if changes else 'up to date'}", file=sys.stderr)
     if bootstrap:
-        credential = asyncio.run(bootstrap_admin(service_url))
+        assert settings.keys is not None, "checked above"
+        credential = asyncio.run(bootstrap_admin(service_url, build_seals(settings.keys.audit_file, None)))
         if credential is None:
             print("· there is an administrator already; nothing was made", file=sys.stderr)
         else:

@@ -19,6 +19,7 @@ from pydantic_settings import (
 from lockstep.app.settings.chains import TEST_CHAINS, ChainPairSettings, ChainSettings
 from lockstep.app.settings.sections import (
     AuditSettings,
+    BootstrapKeys,
     CoordinatorSettings,
     HttpSettings,
     IssuerSettings,
@@ -166,3 +167,5 @@ class MigrateSettings(CommonSettings):
     """Login of the service, created if it does not exist."""
     signer_database_url: FileableSecret | None = None
     """Login of the signer, created if it does not exist."""
+    keys: BootstrapKeys | None = None
+    """Needed for --bootstrap only."""

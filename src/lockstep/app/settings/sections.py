@@ -70,6 +70,13 @@ class ServiceKeys(Section):
     """Authenticates the entries of the audit log."""
 
 
+class BootstrapKeys(Section):
+    """What `migrate --bootstrap` needs of the keys of `serve`."""
+
+    audit_file: Path
+    """Seals the first administrator's credential; the same file as that of `serve` and `work`."""
+
+
 class SignerKeys(Section):
     """Key files of the signer."""
 

@@ -27,6 +27,8 @@ from lockstep.custody.errors import (
     TokenExpired,
     TokenInvalid,
 )
+from lockstep.custody.seals import Kind, Seals, contents
+from lockstep.custody.seals.service import DEPLOYMENT
 from lockstep.custody.types import Principal
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database
@@ -42,9 +44,10 @@ T = TypeVar("T")
 class Authenticator:
     """Checks credentials."""
 
-    def __init__(self, database: Database, tokens: TokenVerifier, clock: Clock) -> None:
+    def __init__(self, database: Database, tokens: TokenVerifier, seals: Seals, clock: Clock) -> None:
         self._database = database
         self._tokens = tokens
+        self._seals = seals
         self._clock = clock
         self._apps: _Memory[App] = _Memory(clock)
         self._principals: _Memory[Principal] = _Memory(clock)
@@ -99,6 +102,16 @@ class Authenticator:
                     raise AppCredentialsInvalid
                 if not hmac.compare_digest(stored.app.id, app_id):
                     raise AppCredentialsInvalid
+                secret_content = contents.of_secret(stored.app.id, prefix, stored.hash, "active")
+                await self._seals.check(
+                    uow,
+                    stored.app.id,
+                    [
+                        (Kind.APP, stored.app.id, contents.of_app(stored.app.id, stored.app.status)),
+                        (Kind.APP_ACCESS, stored.app.id, store.access_content(stored.app)),
+                        (Kind.SECRET, stored.id, secret_content),
+                    ],
+                )
                 await store.touch_secret(uow, stored.app.id, stored.id, self._clock.now())
             return stored.app, None
 
@@ -108,9 +121,14 @@ class Authenticator:
         async def load() -> tuple[Principal, datetime | None]:
             issuer, subject, expires_at = await self._tokens.verify(token, app.issuers)
             async with self._database.tenant(app.id) as uow:
-                user_id, _ = await store.find_or_insert_user(
+                user_id, is_new = await store.find_or_insert_user(
                     uow, new_id(), app.id, issuer.issuer, subject, self._clock.now()
                 )
+                content = contents.of_user(app.id, issuer.issuer, subject)
+                if is_new:
+                    await self._seals.add(uow, app.id, Kind.USER, {user_id: content})
+                else:
+                    await self._seals.check(uow, app.id, [(Kind.USER, user_id, content)])
             return Principal(kind="user", app_id=app.id, user_id=user_id), expires_at
 
         return await self._principals.get(_memory_key("user", app.id, token), load)
@@ -127,20 +145,25 @@ class Authenticator:
         raise CredentialsMissing("a user's token needs X-App-Id and X-App-Secret next to it")
 
     async def _load_session(self, token: str) -> tuple[Principal, datetime | None]:
+        token_hash = hash_secret(token)
         async with self._database.system("authenticate") as uow:
-            session = await store.find_session(uow, hash_secret(token))
-        if session is None or session.status != "active" or session.app_status != "active":
-            raise SessionTokenInvalid
+            session = await store.find_session(uow, token_hash)
+            if session is None or session.status != "active" or session.app_status != "active":
+                raise SessionTokenInvalid
+            content = contents.of_session_token(session.app_id, session.id)
+            await self._seals.check(uow, session.app_id, [(Kind.SESSION_TOKEN, token_hash.hex(), content)])
         if self._clock.now() >= session.expires_at:
             raise TokenExpired("the session signer has expired")
         principal = Principal(kind="session", app_id=session.app_id, wallet_id=session.wallet_id, session_id=session.id)
         return principal, session.expires_at
 
     async def _load_login(self, token: str) -> tuple[Principal, datetime | None]:
+        token_hash = hash_secret(token)
         async with self._database.system("authenticate") as uow:
-            login = await store.find_external_session(uow, hash_secret(token))
-        if login is None:
-            raise SessionTokenInvalid
+            login = await store.find_external_session(uow, token_hash)
+            if login is None:
+                raise SessionTokenInvalid
+            await self._seals.check(uow, DEPLOYMENT, [(Kind.LOGIN, token_hash.hex(), contents.of_login(*login))])
         address, expires_at = login
         if self._clock.now() >= expires_at:
             raise TokenExpired("the login has expired")
@@ -152,6 +175,8 @@ class Authenticator:
             admin_id, known, is_active = found or ("", _NOBODY, False)
             if not hmac.compare_digest(known, hash_secret(token)) or not is_active:
                 raise AdminCredentialInvalid
+            content = contents.of_admin(prefix_of("admin", token) or "", known, "active")
+            await self._seals.check(uow, DEPLOYMENT, [(Kind.ADMIN, admin_id, content)])
             await store.touch_admin(uow, admin_id, self._clock.now())
         return Principal(kind="admin", name=admin_id), None
 

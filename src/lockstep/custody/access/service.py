@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from lockstep.chains.evm import Address, BadSignature, personal_digest, recover_address
 from lockstep.custody.access import store
 from lockstep.custody.access.authenticator import Authenticator
 from lockstep.custody.access.login import login_message, read_login_message
-from lockstep.custody.access.secrets import WALLET_LOGIN, new_secret, new_token
+from lockstep.custody.access.secrets import WALLET_LOGIN, Secret, new_secret, new_token
 from lockstep.custody.access.tokens import check_issuer
 from lockstep.custody.access.types import App, AppSecret, Issuer, NewSecret, WalletLogin
 from lockstep.custody.audit import AuditEvent, AuditLog
@@ -24,9 +24,11 @@ from lockstep.custody.errors import (
     LoginReplayed,
     SecretNotFound,
 )
+from lockstep.custody.seals import Kind, Seals, contents
+from lockstep.custody.seals.service import DEPLOYMENT
 from lockstep.custody.types import Principal
 from lockstep.kit.clock import Clock
-from lockstep.kit.database import Database
+from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.ids import AppId, new_id
 
 LOGIN_LIFETIME: Final = timedelta(hours=1)
@@ -41,6 +43,7 @@ class AccessService:
         database: Database,
         audit: AuditLog,
         authenticator: Authenticator,
+        seals: Seals,
         clock: Clock,
         *,
         origins: Sequence[str],
@@ -54,6 +57,7 @@ class AccessService:
         self._database = database
         self._audit = audit
         self._authenticator = authenticator
+        self._seals = seals
         self._clock = clock
         self._origins = tuple(origin.rstrip("/") for origin in origins)
         self._known_issuers = {(known.issuer, known.audience): known for known in known_issuers}
@@ -74,7 +78,9 @@ class AccessService:
         secret_id = new_id()
         async with self._database.system("create_app") as uow:
             await store.insert_app(uow, app)
-            await store.insert_secret(uow, secret_id, app.id, secret.prefix, secret.hash, now)
+            await self._seals.add(uow, app.id, Kind.APP, {app.id: contents.of_app(app.id, app.status)})
+            await self._seals.add(uow, app.id, Kind.APP_ACCESS, {app.id: store.access_content(app)})
+            await self._insert_secret(uow, app.id, secret_id, secret, now)
             self._audit.append(
                 uow, _event(app.id, principal, "app.created"), _event(app.id, principal, "secret.created", secret_id)
             )
@@ -101,9 +107,13 @@ class AccessService:
         _require_admin(principal)
         issuers = self._complete(issuers)
         async with self._database.system("set_issuers") as uow:
-            app = await store.update_issuers(uow, app_id, tuple(issuers))
-            if app is None:
+            before = await store.lock_app(uow, app_id)
+            if before is None:
                 raise AppNotFound
+            app = await store.update_issuers(uow, app_id, tuple(issuers))
+            await self._seals.change(
+                uow, app_id, Kind.APP_ACCESS, app_id, store.access_content(before), store.access_content(app)
+            )
             self._audit.append(uow, _event(app_id, principal, "app.issuers_changed"))
         self._authenticator.forget()
         return app
@@ -126,9 +136,16 @@ class AccessService:
         app_id = _require_app(principal)
         secret, secret_id = new_secret("app"), new_id()
         async with self._database.tenant(app_id) as uow:
-            await store.insert_secret(uow, secret_id, app_id, secret.prefix, secret.hash, self._clock.now())
+            await self._insert_secret(uow, app_id, secret_id, secret, self._clock.now())
             self._audit.append(uow, _event(app_id, principal, "secret.created", secret_id))
         return NewSecret(id=secret_id, text=secret.text)
+
+    async def _insert_secret(
+        self, uow: UnitOfWork, app_id: AppId, secret_id: str, secret: Secret, now: datetime
+    ) -> None:
+        await store.insert_secret(uow, secret_id, app_id, secret.prefix, secret.hash, now)
+        content = contents.of_secret(app_id, secret.prefix, secret.hash, "active")
+        await self._seals.add(uow, app_id, Kind.SECRET, {secret_id: content})
 
     async def list_secrets(self, principal: Principal) -> list[AppSecret]:
         """What is known of the secrets of the caller's app; never their text.
@@ -153,8 +170,12 @@ class AccessService:
             active = await store.lock_active_secrets(uow, app_id)
             if active == [secret_id]:
                 raise LastSecret
-            if not await store.revoke_secret(uow, app_id, secret_id):
+            revoked = await store.revoke_secret(uow, app_id, secret_id)
+            if revoked is None:
                 raise SecretNotFound
+            if secret_id in active:
+                before, after = (contents.of_secret(app_id, *revoked, status) for status in ("active", "revoked"))
+                await self._seals.change(uow, app_id, Kind.SECRET, secret_id, before, after)
             self._audit.append(uow, _event(app_id, principal, "secret.revoked", secret_id))
         self._authenticator.forget()
 
@@ -185,10 +206,12 @@ class AccessService:
         async with self._database.system("wallet_login") as uow:
             if not await store.insert_external_session(uow, token_hash, login.address, login.nonce, now, expires_at):
                 raise LoginReplayed
+            content = contents.of_login(login.address, expires_at)
+            await self._seals.add(uow, DEPLOYMENT, Kind.LOGIN, {token_hash.hex(): content})
         return WalletLogin(token=token, address=login.address, expires_at=expires_at)
 
 
-async def bootstrap_admin(database: Database, clock: Clock) -> NewSecret | None:
+async def bootstrap_admin(database: Database, seals: Seals, clock: Clock) -> NewSecret | None:
     """Make the first administrator's credential; None when there is one already. Its text is shown only here."""
     secret, now = new_secret("admin"), clock.now()
     async with database.system("bootstrap") as uow:
@@ -197,6 +220,8 @@ async def bootstrap_admin(database: Database, clock: Clock) -> NewSecret | None:
             return None
         admin_id = new_id()
         await store.insert_admin(uow, admin_id, secret.prefix, secret.hash, now)
+        content = contents.of_admin(secret.prefix, secret.hash, "active")
+        await seals.add(uow, DEPLOYMENT, Kind.ADMIN, {admin_id: content})
     return NewSecret(id=admin_id, text=secret.text)
 
 

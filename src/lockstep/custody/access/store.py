@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from lockstep.custody.access.types import App, AppSecret, Issuer
+from lockstep.custody.seals import Content, contents
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
 
@@ -48,12 +49,23 @@ async def find_app(uow: UnitOfWork, app_id: AppId) -> App | None:
     return _app(row) if row else None
 
 
-async def update_issuers(uow: UnitOfWork, app_id: AppId, issuers: tuple[Issuer, ...]) -> App | None:
-    row = await uow.find(
+async def lock_app(uow: UnitOfWork, app_id: AppId) -> App | None:
+    """The app, locked against a second change."""
+    row = await uow.find("select * from apps where app_id = %s for update", (app_id,))
+    return _app(row) if row else None
+
+
+async def update_issuers(uow: UnitOfWork, app_id: AppId, issuers: tuple[Issuer, ...]) -> App:
+    row = await uow.get(
         "update apps set issuers = %s where app_id = %s returning *",
         (Jsonb([_issuer_row(issuer) for issuer in issuers]), app_id),
     )
-    return _app(row) if row else None
+    return _app(row)
+
+
+def access_content(app: App) -> Content:
+    """What is sealed of whom the app lets in."""
+    return contents.of_app_access(app.id, [_issuer_row(issuer) for issuer in app.issuers])
 
 
 async def insert_secret(
@@ -65,12 +77,13 @@ async def insert_secret(
     )
 
 
-async def revoke_secret(uow: UnitOfWork, app_id: AppId, secret_id: str) -> bool:
-    """Whether there was such a secret."""
-    touched = await uow.execute(
-        "update app_secrets set status = 'revoked' where app_id = %s and id = %s", (app_id, secret_id)
+async def revoke_secret(uow: UnitOfWork, app_id: AppId, secret_id: str) -> tuple[str, bytes] | None:
+    """Prefix and hash of the revoked secret; None: there is no such secret."""
+    row = await uow.find(
+        "update app_secrets set status = 'revoked' where app_id = %s and id = %s returning prefix, secret_hash",
+        (app_id, secret_id),
     )
-    return touched == 1
+    return (row["prefix"], bytes(row["secret_hash"])) if row else None
 
 
 async def list_secrets(uow: UnitOfWork, app_id: AppId) -> list[AppSecret]:
@@ -162,7 +175,11 @@ async def find_external_session(uow: UnitOfWork, token_hash: bytes) -> tuple[str
 
 
 async def delete_expired_external_sessions(uow: UnitOfWork, now: datetime) -> int:
-    return await uow.execute("delete from external_sessions where expires_at < %s", (now,))
+    return await uow.execute(
+        "with gone as (delete from external_sessions where expires_at < %s returning token_hash)"
+        " delete from seals z using gone where z.kind = 'login' and z.id = encode(gone.token_hash, 'hex') and z.app_id = ''",
+        (now,),
+    )
 
 
 async def has_admin(uow: UnitOfWork) -> bool:

@@ -19,8 +19,9 @@ from lockstep.custody.execution import NewKey
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.registry.store import insert_wallets, list_taken, list_wallets, set_archived
 from lockstep.custody.registry.types import NewWallet, WalletFilter
+from lockstep.custody.seals import Kind
 from lockstep.custody.types import Principal, Wallet
-from lockstep.custody.wallets import WalletService, audit_event, stream_event
+from lockstep.custody.wallets import WalletService, audit_event, stream_event, wallet_content
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, UserId, WalletId, new_id
@@ -118,7 +119,8 @@ class WalletRegistry(WalletService):
             if archived == (wallet.archived_at is not None):
                 return wallet
             now = self._clock.now()
-            wallet = await set_archived(uow, wallet, now if archived else None, now)
+            before, wallet = wallet, await set_archived(uow, wallet, now if archived else None, now)
+            await self._reseal(uow, before, wallet)
             await self._record(uow, principal, wallet, "wallet.archived" if archived else "wallet.restored", {})
         return wallet
 
@@ -185,6 +187,8 @@ class WalletRegistry(WalletService):
         await self._check_wanted(uow, principal, wanted)
         await insert_wallets(uow, [(wallet, key) for wallet, key, _ in made])
         wallets = [wallet for wallet, _, _ in made]
+        sealed = {str(wallet.id): wallet_content(wallet) for wallet in wallets}
+        await self._seals.add(uow, principal.tenant, Kind.WALLET, sealed)
         self._audit.append(
             uow,
             *(

@@ -12,15 +12,12 @@ from typing import Final
 
 from lockstep.chains.evm import Address, UnsignedTransaction
 from lockstep.custody.errors import (
-    AppSuspended,
     CallerNotAllowed,
     DecisionMismatch,
     FeeAboveCeiling,
     SessionMethodDenied,
-    SigningStopped,
-    WalletFrozen,
 )
-from lockstep.custody.signing.rules import check_caller, check_standing
+from lockstep.custody.signing.rules import check_caller, check_standing, check_wallet
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Principal, TransactionIntent
 from lockstep.custody.view import Method
@@ -64,11 +61,7 @@ def refuse_cancellation(principal: Principal, authority: Authority, now: datetim
         return check_standing(principal, authority, now) or _check_session(principal, authority)
     if principal.name != ENGINE:
         return CallerNotAllowed("of the modules only the engine cancels")
-    if authority.stopped_by is not None:
-        return SigningStopped(f"a kill switch of the {authority.stopped_by} is engaged", scope=authority.stopped_by)
-    if authority.app_status != "active":
-        return AppSuspended()
-    return None if authority.status == "active" else WalletFrozen()
+    return check_wallet(authority)
 
 
 def refuse_withdrawal(

@@ -8,6 +8,7 @@ from lockstep.custody.condition_sets import find_members
 from lockstep.custody.policy import CompiledPolicy, Verdict, evaluate, questions
 from lockstep.custody.policy.trace import ConditionTrace, RuleTrace, first_unmet, trace
 from lockstep.custody.ports import Sender
+from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.preview import with_type
 from lockstep.custody.signing.rules import check_visible, system_facts
@@ -32,8 +33,8 @@ class Evaluation:
 class Evaluator:
     """Makes dry runs."""
 
-    def __init__(self, database: Database, sender: Sender, clock: Clock) -> None:
-        self._database, self._sender, self._clock = database, sender, clock
+    def __init__(self, database: Database, seals: Seals, sender: Sender, clock: Clock) -> None:
+        self._database, self._seals, self._sender, self._clock = database, seals, sender, clock
 
     async def evaluate(
         self, principal: Principal, wallet_id: WalletId, request: RpcRequest, policy: CompiledPolicy
@@ -45,7 +46,9 @@ class Evaluator:
             WrongSender, MalformedTransaction, UnknownChain: the request does not hold for this wallet.
         """
         async with self._database.tenant(principal.tenant) as uow:
-            (found,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+            (found,) = await store.load_authorities(
+                uow, self._seals, principal.tenant, [(wallet_id, principal.session_id)]
+            )
         authority = check_visible(principal, found)
         if isinstance(request, SendTransaction):
             request = with_type(request, self._sender)

@@ -25,6 +25,7 @@ from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.idempotency.types import terminal_outcome
 from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
 from lockstep.custody.ports import NonceLedger, Sender
+from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.batch import Batcher
 from lockstep.custody.signing.execute import SignatureExecutor
@@ -91,6 +92,7 @@ class SigningPipeline:
         idempotency: IdempotencyStore,
         executor: SignatureExecutor,
         previewer: Previewer,
+        seals: Seals,
         sender: Sender,
         ledger: NonceLedger,
         clock: Clock,
@@ -101,6 +103,7 @@ class SigningPipeline:
         self._idempotency = idempotency
         self._executor = executor
         self._previewer = previewer
+        self._seals = seals
         self._sender = sender
         self._ledger = ledger
         self._clock = clock
@@ -142,6 +145,7 @@ class SigningPipeline:
         async with self._database.tenant(app_id) as uow:
             inserted, authorities = await store.claim_and_load(
                 uow,
+                self._seals,
                 self._idempotency.insert_params(app_id, claims, attempts),
                 app_id,
                 [(job.wallet_id, job.principal.session_id) for job in jobs],
@@ -246,7 +250,7 @@ class SigningPipeline:
         """The results, without the signatures whose authority ended while the signer worked: frozen and revoked mean that
         nothing leaves from then on, however long the signer takes."""
         found = await store.load_authorities(
-            uow, app_id, [(one.job.wallet_id, one.job.principal.session_id) for one in batch]
+            uow, self._seals, app_id, [(one.job.wallet_id, one.job.principal.session_id) for one in batch]
         )
         now = [check_visible(one.job.principal, authority) for one, authority in zip(batch, found, strict=True)]
         changed = [authority for one, authority in zip(batch, now, strict=True) if has_changed(authority, one.decision)]
@@ -282,6 +286,7 @@ class SigningPipeline:
             async with self._database.tenant(principal.tenant) as uow:
                 inserted, authorities = await store.claim_and_load(
                     uow,
+                    self._seals,
                     self._idempotency.insert_params(principal.tenant, [claim], [decision_id]),
                     principal.tenant,
                     [(wallet_id, principal.session_id)],

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from lockstep.custody.policy import CompiledPolicy, load_policy
+from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.rules import PolicyKey, policy_keys
 from lockstep.custody.signing.types import Authority
@@ -15,7 +16,8 @@ from lockstep.kit.database import UnitOfWork
 class PolicyShelf:
     """Loads and compiles what is missing; the least recently used are forgotten."""
 
-    def __init__(self, max_entries: int = 4_096) -> None:
+    def __init__(self, seals: Seals, max_entries: int = 4_096) -> None:
+        self._seals = seals
         self._compiled: OrderedDict[PolicyKey, CompiledPolicy] = OrderedDict()
         self._max_entries = max_entries
 
@@ -29,7 +31,7 @@ class PolicyShelf:
                 wanted.update(dict.fromkeys(policy_keys(authority), authority.app_id))
         missing = [key for key in wanted if key not in self._compiled]
         if missing:
-            documents = await store.load_documents(uow, sorted({wanted[key] for key in missing}), missing)
+            documents = await store.load_documents(uow, self._seals, sorted({wanted[key] for key in missing}), missing)
             for key in missing:
                 self._compiled[key] = load_policy(documents.get(key), *key)
         found = {}

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from lockstep.custody.errors import PreviewOutdated
 from lockstep.custody.ports import Sender
+from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.policies import PolicyShelf
@@ -87,9 +88,16 @@ class Previewer:
     """Makes previews, and says later what was shown."""
 
     def __init__(
-        self, database: Database, shelf: PolicyShelf, sender: Sender, clock: Clock, word_facts: WordFacts
+        self,
+        database: Database,
+        shelf: PolicyShelf,
+        seals: Seals,
+        sender: Sender,
+        clock: Clock,
+        word_facts: WordFacts,
     ) -> None:
         self._database = database
+        self._seals = seals
         self._shelf = shelf
         self._sender = sender
         self._clock = clock
@@ -113,7 +121,9 @@ class Previewer:
             request = terms.apply(request)
         now = self._clock.now()
         async with self._database.tenant(principal.tenant) as uow:
-            (authority_now,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+            (authority_now,) = await store.load_authorities(
+                uow, self._seals, principal.tenant, [(wallet_id, principal.session_id)]
+            )
             authority = check_visible(principal, authority_now)
             view = view_request(request, authority.address)
             policies = await self._shelf.load(uow, [authority])
@@ -166,7 +176,9 @@ class Previewer:
 
     async def _authority(self, principal: Principal, wallet_id: WalletId) -> Authority:
         async with self._database.tenant(principal.tenant) as uow:
-            (authority,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+            (authority,) = await store.load_authorities(
+                uow, self._seals, principal.tenant, [(wallet_id, principal.session_id)]
+            )
         return check_visible(principal, authority)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lockstep.custody.audit import AuditEvent, AuditLog
+from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Decision, Principal
@@ -58,8 +59,8 @@ def decide(
 class Recorder:
     """Rows of decisions and entries of the audit log, always together."""
 
-    def __init__(self, audit: AuditLog) -> None:
-        self._audit = audit
+    def __init__(self, audit: AuditLog, seals: Seals) -> None:
+        self._audit, self._seals = audit, seals
 
     async def record_decisions(self, uow: UnitOfWork, records: Sequence[DecisionRecord]) -> None:
         """Write decisions, allowed and denied ones alike."""
@@ -70,6 +71,7 @@ class Recorder:
             [
                 store.decision_row(
                     record.decision,
+                    self._seals,
                     caller=record.caller,
                     chain=record.chain,
                     request_digest=record.request_digest,

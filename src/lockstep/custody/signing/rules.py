@@ -26,6 +26,7 @@ from lockstep.custody.errors import (
     WalletNotFound,
 )
 from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy, Members, SystemFacts, evaluate
+from lockstep.custody.seals import AuthorityTampered
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Decision, Principal, TransactionIntent
 from lockstep.custody.view import RequestView, TransactionDraft
@@ -124,15 +125,20 @@ def check_standing(principal: Principal, authority: Authority, now: datetime) ->
 
     This is looked at again before every signature, also of a decision made earlier.
     """
+    return check_wallet(authority) or check_caller(principal, authority, now)
+
+
+def check_wallet(authority: Authority) -> LockstepError | None:
+    """Why nobody at all signs for the wallet; None when somebody may."""
+    if authority.fault is not None:
+        return AuthorityTampered(f"expected what the service itself has written; {authority.fault}")
     if authority.stopped_by is not None:
         return SigningStopped(f"a kill switch of the {authority.stopped_by} is engaged", scope=authority.stopped_by)
     if authority.app_status != "active":
         return AppSuspended()
     if authority.status == "archived":
         return WalletArchived()
-    if authority.status != "active":
-        return WalletFrozen()
-    return check_caller(principal, authority, now)
+    return None if authority.status == "active" else WalletFrozen()
 
 
 def check_caller(principal: Principal, authority: Authority, now: datetime) -> Forbidden | None:

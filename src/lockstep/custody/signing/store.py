@@ -11,6 +11,8 @@ from psycopg.types.json import Jsonb
 
 from lockstep.chains.evm import Address
 from lockstep.custody.idempotency.store import INSERT_KEYS
+from lockstep.custody.seals import AuthorityTampered, Content, Kind, Sealed, Seals, contents
+from lockstep.custody.seals.store import read_seals
 from lockstep.custody.signing.types import Authority, SessionGrant, StoredDecision
 from lockstep.custody.types import Decision, TransactionIntent
 from lockstep.kit.database import Row, UnitOfWork
@@ -22,17 +24,23 @@ Wanted = tuple[str, str | None]
 
 _AUTHORITY_COLUMNS = """
     w.id as wallet_id, w.app_id, a.status as app_status, w.address, w.owner_user_id,
-    case when w.archived_at is null then w.status else 'archived' end as status, w.policy_ids,
-    w.auth_share, s.id as session_id, s.status as session_status, s.expires_at, s.allowed_methods,
+    w.status, w.archived_at is not null as is_archived, w.policy_ids,
+    w.auth_share, s.id as session_id, s.grantee, s.status as session_status, s.expires_at, s.allowed_methods,
     s.policy_ids as session_policy_ids, s.max_value_per_transaction,
-    (select coalesce(jsonb_object_agg(p.id, p.revision), '{}'::jsonb) from policies p
-     where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}')))
-    || (select coalesce(jsonb_object_agg(c.id, c.revision), '{}'::jsonb)
+    (select coalesce(jsonb_object_agg(c.id, c.revision), '{}'::jsonb)
      from policy_condition_sets l join condition_sets c on c.app_id = l.app_id and c.id = l.set_id
-     where l.app_id = w.app_id and l.policy_id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as revisions,
-    (select case when k.app_id is null then 'deployment' else 'app' end from kill_switches k
-     where k.released_at is null and (k.app_id is null or k.app_id = w.app_id)
-     order by k.app_id nulls first limit 1) as stopped_by
+     where l.app_id = w.app_id and l.policy_id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as set_revisions,
+    (select coalesce(jsonb_object_agg(p.id, jsonb_build_array(p.revision, p.owner_user_id)), '{}'::jsonb) from policies p
+     where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as policies,
+    (select coalesce(jsonb_object_agg(coalesce(k.app_id, ''), jsonb_build_array(k.id, k.engaged_by)), '{}'::jsonb)
+     from kill_switches k where k.released_at is null and (k.app_id is null or k.app_id = w.app_id)) as stops,
+    (select coalesce(jsonb_agg(jsonb_build_array(z.kind, z.id, z.revision, encode(z.code, 'hex'))), '[]'::jsonb)
+     from seals z where z.app_id in (w.app_id, '')
+     and (z.kind, z.id) in (select * from unnest(
+        array['app', 'wallet', 'session', 'kill_switch', 'kill_switch']
+        || array_fill('policy'::text, array[cardinality(w.policy_ids || coalesce(s.policy_ids, '{}'))]),
+        array[w.app_id, w.id, coalesce(s.id, ''), w.app_id, ''] || w.policy_ids || coalesce(s.policy_ids, '{}')
+     ))) as seals
 """
 
 _AUTHORITIES = (
@@ -49,7 +57,7 @@ left join session_signers s on s.app_id = w.app_id and s.wallet_id = w.id and s.
 _DECISIONS = (
     """
 select d.id as decision_id, d.method, d.caller, d.session_id as decided_session_id, d.intent, d.allowed, d.reason_code,
-    d.reason, d.policy_id, d.rule_id, d.policy_revisions, d.decided_at, d.correlation_id, """
+    d.reason, d.policy_id, d.rule_id, d.policy_revisions, d.decided_at, d.correlation_id, d.seal as decision_seal, """
     + _AUTHORITY_COLUMNS
     + """
 from signing_decisions d
@@ -62,12 +70,13 @@ where d.id = any(%s) and d.allowed and d.intent is not null
 
 _INSERT_DECISIONS = """
 insert into signing_decisions (id, app_id, wallet_id, session_id, caller, method, chain, request_digest, intent, allowed,
-    reason_code, reason, policy_id, rule_id, policy_revisions, correlation_id, decided_at)
+    reason_code, reason, policy_id, rule_id, policy_revisions, correlation_id, decided_at, seal)
 select r.id, r.app_id, r.wallet_id, r.session_id, r.caller, r.method, r.chain, decode(r.request_digest, 'hex'), r.intent,
-    r.allowed, r.reason_code, r.reason, r.policy_id, r.rule_id, r.policy_revisions, r.correlation_id, r.decided_at
+    r.allowed, r.reason_code, r.reason, r.policy_id, r.rule_id, r.policy_revisions, r.correlation_id, r.decided_at,
+    decode(r.seal, 'hex')
 from jsonb_to_recordset(%s::jsonb) as r (id text, app_id text, wallet_id text, session_id text, caller text, method text,
     chain text, request_digest text, intent jsonb, allowed boolean, reason_code text, reason text, policy_id text,
-    rule_id text, policy_revisions jsonb, correlation_id text, decided_at timestamptz)
+    rule_id text, policy_revisions jsonb, correlation_id text, decided_at timestamptz, seal text)
 """
 
 _RELEASE = """
@@ -80,37 +89,52 @@ on conflict (decision_id, digest) do nothing
 """Ordered, so that two batches that sign the same again do not block each other."""
 
 
-async def load_authorities(uow: UnitOfWork, app_id: AppId, wanted: Sequence[Wanted]) -> list[Authority | None]:
+async def load_authorities(
+    uow: UnitOfWork, seals: Seals, app_id: AppId, wanted: Sequence[Wanted]
+) -> list[Authority | None]:
     """What decisions about these wallets rest on, in the order of `wanted`; None where there is no such wallet."""
     rows = await uow.fetch(_AUTHORITIES, _authority_params(app_id, wanted))
-    return _in_order(rows, len(wanted))
+    return _in_order(rows, len(wanted), seals)
 
 
 async def claim_and_load(
-    uow: UnitOfWork, claim_params: tuple[object, ...], app_id: AppId, wanted: Sequence[Wanted]
+    uow: UnitOfWork, seals: Seals, claim_params: tuple[object, ...], app_id: AppId, wanted: Sequence[Wanted]
 ) -> tuple[list[Row], list[Authority | None]]:
     """Insert idempotency keys and load authorities in one round trip; returns the inserted rows and the authorities."""
     async with uow.connection.pipeline():
         claimed = await uow.connection.execute(INSERT_KEYS, claim_params)
         loaded = await uow.connection.execute(_AUTHORITIES, _authority_params(app_id, wanted))
-        return await claimed.fetchall(), _in_order(await loaded.fetchall(), len(wanted))
+        return await claimed.fetchall(), _in_order(await loaded.fetchall(), len(wanted), seals)
 
 
 async def load_documents(
-    uow: UnitOfWork, app_ids: Sequence[str], keys: Sequence[tuple[str, int]]
+    uow: UnitOfWork, seals: Seals, app_ids: Sequence[str], keys: Sequence[tuple[str, int]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Documents of policies by (id, revision)."""
+    """Documents of policies by (id, revision).
+
+    Raises:
+        AuthorityTampered: one of them is not what the service wrote.
+    """
     rows = await uow.fetch(
-        "select r.policy_id, r.revision, r.document from policy_revisions r"
+        "select r.app_id, r.policy_id, r.revision, r.document, z.revision as sealed_revision, z.code from policy_revisions r"
         " join unnest(%b::text[], %b::integer[]) as q (policy_id, revision) using (policy_id, revision)"
+        " left join seals z on z.app_id = r.app_id and z.kind = 'policy_document' and z.id = r.policy_id || ':' || r.revision"
         " where r.app_id = any(%s)",
         ([policy_id for policy_id, _ in keys], [revision for _, revision in keys], list(app_ids)),
     )
+    for row in rows:
+        subject = f"{row['policy_id']}:{row['revision']}"
+        content = contents.of_policy_document(row["app_id"], row["document"])
+        seal = None if row["code"] is None else Sealed(row["sealed_revision"], bytes(row["code"]))
+        found = {} if seal is None else {(str(Kind.POLICY_DOCUMENT), subject): seal}
+        if (fault := seals.find_fault([(Kind.POLICY_DOCUMENT, subject, content)], found)) is not None:
+            raise AuthorityTampered(fault)
     return {(row["policy_id"], row["revision"]): row["document"] for row in rows}
 
 
 def decision_row(
     decision: Decision,
+    seals: Seals,
     *,
     caller: str,
     chain: str | None,
@@ -137,7 +161,21 @@ def decision_row(
         "policy_revisions": dict(decision.revisions),
         "correlation_id": correlation_id,
         "decided_at": decision.decided_at.isoformat(),
+        "seal": _decision_seal(decision, seals, caller, intent) if decision.allowed and intent is not None else None,
     }
+
+
+def _decision_seal(decision: Decision, seals: Seals, caller: str, intent: Mapping[str, object]) -> str:
+    content = contents.of_decision(
+        decision.app_id,
+        decision.wallet_id,
+        decision.session_id,
+        caller,
+        decision.method,
+        intent,
+        decision.revisions,
+    )
+    return seals.code("decision", decision.id, content).hex()
 
 
 async def insert_decisions(uow: UnitOfWork, rows: Sequence[Mapping[str, object]]) -> None:
@@ -145,10 +183,11 @@ async def insert_decisions(uow: UnitOfWork, rows: Sequence[Mapping[str, object]]
     await uow.execute(_INSERT_DECISIONS, (json.dumps(rows),))
 
 
-async def load_decisions(uow: UnitOfWork, decision_ids: Sequence[str]) -> dict[str, StoredDecision]:
-    """Allowed decisions about transactions, of all apps, with what they rest on as it is now."""
+async def load_decisions(uow: UnitOfWork, seals: Seals, decision_ids: Sequence[str]) -> dict[str, StoredDecision]:
+    """Allowed decisions about transactions, of all apps, with what they rest on as it is now. One that was not made by the
+    service is none."""
     rows = await uow.fetch(_DECISIONS, (list(decision_ids),))
-    return {row["decision_id"]: _stored_decision(row) for row in rows}
+    return {row["decision_id"]: _stored_decision(row, seals) for row in rows if _is_sealed(row, seals)}
 
 
 async def find_decided_session(uow: UnitOfWork, app_id: AppId, decision_id: str) -> str | None:
@@ -219,14 +258,14 @@ def _authority_params(app_id: AppId, wanted: Sequence[Wanted]) -> tuple[object, 
     return ([wallet_id for wallet_id, _ in wanted], [session_id for _, session_id in wanted], app_id)
 
 
-def _in_order(rows: Sequence[Row], count: int) -> list[Authority | None]:
+def _in_order(rows: Sequence[Row], count: int, seals: Seals) -> list[Authority | None]:
     found: list[Authority | None] = [None] * count
     for row in rows:
-        found[row["n"] - 1] = _authority(row)
+        found[row["n"] - 1] = _authority(row, seals)
     return found
 
 
-def _authority(row: Row) -> Authority:
+def _authority(row: Row, seals: Seals) -> Authority:
     session = None
     if row["session_id"] is not None:
         limit = row["max_value_per_transaction"]
@@ -241,19 +280,66 @@ def _authority(row: Row) -> Authority:
     return Authority(
         app_id=row["app_id"],
         app_status=row["app_status"],
-        stopped_by=row["stopped_by"],
+        stopped_by="deployment" if "" in row["stops"] else "app" if row["stops"] else None,
         wallet_id=row["wallet_id"],
         address=Address(row["address"]),
         owner_user_id=row["owner_user_id"],
-        status=row["status"],
+        status="archived" if row["is_archived"] else row["status"],
         policy_ids=tuple(row["policy_ids"]),
         auth_share=bytes(row["auth_share"]),
         session=session,
-        revisions=row["revisions"],
+        revisions={policy: revision for policy, (revision, _) in row["policies"].items()} | row["set_revisions"],
+        fault=seals.find_fault(_sealed_rows(row), read_seals(row["seals"])),
     )
 
 
-def _stored_decision(row: Row) -> StoredDecision:
+def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
+    """Everything of an authority that must be sealed, as it was read."""
+    app_id, wallet_id, session_id = row["app_id"], row["wallet_id"], row["session_id"]
+    wallet = contents.of_wallet(
+        app_id,
+        row["address"],
+        row["owner_user_id"],
+        row["policy_ids"],
+        row["status"],
+        is_archived=row["is_archived"],
+    )
+    found = [(Kind.APP, app_id, contents.of_app(app_id, row["app_status"])), (Kind.WALLET, wallet_id, wallet)]
+    if session_id is not None:
+        limit = row["max_value_per_transaction"]
+        session = contents.of_session(
+            app_id,
+            wallet_id,
+            row["grantee"],
+            row["session_status"],
+            row["expires_at"],
+            row["allowed_methods"],
+            row["session_policy_ids"],
+            None if limit is None else from_numeric(limit),
+        )
+        found.append((Kind.SESSION, session_id, session))
+    for policy_id, (revision, owner) in row["policies"].items():
+        found.append((Kind.POLICY, policy_id, contents.of_policy(app_id, owner, revision)))
+    for scope in (app_id, ""):
+        found.append((Kind.KILL_SWITCH, scope, contents.of_kill_switch(*row["stops"].get(scope, (None, None)))))
+    return found
+
+
+def _is_sealed(row: Row, seals: Seals) -> bool:
+    content = contents.of_decision(
+        row["app_id"],
+        row["wallet_id"],
+        row["decided_session_id"],
+        row["caller"],
+        row["method"],
+        row["intent"],
+        row["policy_revisions"],
+    )
+    seal = row["decision_seal"]
+    return seals.is_sealed("decision", row["decision_id"], content, None if seal is None else bytes(seal))
+
+
+def _stored_decision(row: Row, seals: Seals) -> StoredDecision:
     intent = row["intent"]
     return StoredDecision(
         decision=Decision(
@@ -286,7 +372,7 @@ def _stored_decision(row: Row) -> StoredDecision:
             idempotency_key="",
             correlation_id=row["correlation_id"],
         ),
-        authority=_authority(row),
+        authority=_authority(row, seals),
     )
 
 

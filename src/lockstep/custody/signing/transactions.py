@@ -9,6 +9,7 @@ from lockstep.chains.evm import UnsignedTransaction, encode_signed, parse_chain,
 from lockstep.custody.errors import DecisionMismatch, DecisionUnknown
 from lockstep.custody.execution import Signature, TransactionPayload
 from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
+from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.cancellations import (
     CANCELLATION,
@@ -63,12 +64,14 @@ class TransactionSigning:
         database: Database,
         shelf: PolicyShelf,
         recorder: Recorder,
+        seals: Seals,
         executor: SignatureExecutor,
         clock: Clock,
     ) -> None:
         self._database = database
         self._shelf = shelf
         self._recorder = recorder
+        self._seals = seals
         self._executor = executor
         self._clock = clock
 
@@ -79,7 +82,7 @@ class TransactionSigning:
         wallet_id = wallet.id if isinstance(wallet, Wallet) else wallet
         if principal.tenant != intent.app_id or wallet_id != intent.wallet_id:
             raise DecisionMismatch("the intent names another app or wallet than the caller asks for")
-        (found,) = await store.load_authorities(uow, intent.app_id, [(wallet_id, principal.session_id)])
+        (found,) = await store.load_authorities(uow, self._seals, intent.app_id, [(wallet_id, principal.session_id)])
         authority = check_visible(principal, found)
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
@@ -108,7 +111,7 @@ class TransactionSigning:
         self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
     ) -> None:
         """See `CustodyService.check_withdrawal`."""
-        (found,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+        (found,) = await store.load_authorities(uow, self._seals, principal.tenant, [(wallet_id, principal.session_id)])
         authority = check_visible(principal, found)
         decided_for = await store.find_decided_session(uow, principal.tenant, decision_id)
         refusal = refuse_withdrawal(principal, authority, decided_for, self._clock.now())
@@ -119,7 +122,9 @@ class TransactionSigning:
         """See `CustodyService.decide_cancellation`."""
         if principal.tenant != intent.app_id:
             raise DecisionMismatch("the intent names another app than the caller asks for")
-        (found,) = await store.load_authorities(uow, intent.app_id, [(intent.wallet_id, principal.session_id)])
+        (found,) = await store.load_authorities(
+            uow, self._seals, intent.app_id, [(intent.wallet_id, principal.session_id)]
+        )
         authority = check_visible(principal, found)
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
@@ -176,7 +181,7 @@ class TransactionSigning:
     ) -> list[_Checked]:
         """Those of the items, by place, that may be signed now; why the others may not is noted and put in their place."""
         checked: list[_Checked] = []
-        stored = await store.load_decisions(uow, [decision_id for decision_id, _ in items.values()])
+        stored = await store.load_decisions(uow, self._seals, [decision_id for decision_id, _ in items.values()])
         changed = [one.authority for one in stored.values() if has_changed(one.authority, one.decision)]
         policies = await self._shelf.load(uow, changed)
         for place, (decision_id, transaction) in items.items():

@@ -44,6 +44,8 @@ class Authority:
     """None: the caller is no session signer, or there is none with its id."""
     revisions: Mapping[str, int]
     """Revision in force of every attached policy that exists, and of every condition set that one of them names."""
+    fault: str | None = None
+    """Why nothing rests on this: something in it was changed past the service. None: all of it is sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

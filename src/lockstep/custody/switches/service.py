@@ -8,6 +8,8 @@ from prometheus_client import Counter
 from lockstep.custody.access.store import find_app
 from lockstep.custody.audit import AuditEvent, AuditLog
 from lockstep.custody.errors import AppNotFound, CallerNotAllowed
+from lockstep.custody.seals import Content, Kind, Seals, contents
+from lockstep.custody.seals.service import DEPLOYMENT
 from lockstep.custody.switches import store
 from lockstep.custody.switches.types import KillSwitch
 from lockstep.custody.types import Principal
@@ -23,8 +25,8 @@ _thrown = Counter("lockstep_kill_switches", "Kill switches that were engaged or 
 class SwitchService:
     """The kill switches of apps and of the deployment."""
 
-    def __init__(self, database: Database, audit: AuditLog, clock: Clock) -> None:
-        self._database, self._audit, self._clock = database, audit, clock
+    def __init__(self, database: Database, audit: AuditLog, seals: Seals, clock: Clock) -> None:
+        self._database, self._audit, self._seals, self._clock = database, audit, seals, clock
 
     async def engage(self, principal: Principal, app_id: AppId | None, reason: str) -> KillSwitch:
         """Stop signing, at once. One that is engaged already stays as it is, except that an administrator's takes the place
@@ -48,7 +50,9 @@ class SwitchService:
                 if principal.kind != "admin" or standing.engaged_by.startswith("admin:"):
                     return standing
                 await store.release_switch(uow, standing, principal.label, now)
+                await self._reseal(uow, app_id, standing, None)
                 self._note(uow, principal, standing, "released")
+            await self._reseal(uow, app_id, None, switch)
             self._note(uow, principal, switch, "engaged")
         _tell(switch, "engaged", principal)
         return switch
@@ -69,6 +73,7 @@ class SwitchService:
             if principal.kind != "admin" and switch.engaged_by != principal.label:
                 raise CallerNotAllowed("an administrator stopped this app, so only an administrator lets it go on")
             await store.release_switch(uow, switch, principal.label, self._clock.now())
+            await self._reseal(uow, app_id, switch, None)
             self._note(uow, principal, switch, "released")
         _tell(switch, "released", principal)
 
@@ -84,6 +89,13 @@ class SwitchService:
         async with self._database.tenant(principal.tenant) as uow:
             return await store.list_engaged(uow)
 
+    async def _reseal(
+        self, uow: UnitOfWork, app_id: AppId | None, before: KillSwitch | None, after: KillSwitch | None
+    ) -> None:
+        """What stops this app (None: the deployment) now, and what did before."""
+        scope = app_id or DEPLOYMENT
+        await self._seals.change(uow, scope, Kind.KILL_SWITCH, scope, _content(before), _content(after))
+
     def _note(self, uow: UnitOfWork, principal: Principal, switch: KillSwitch, action: str) -> None:
         """Into the app's audit log; a stop of the deployment belongs to no app, its rows are its record."""
         if switch.app_id is not None:
@@ -98,6 +110,12 @@ class SwitchService:
                     facts={"reason": switch.reason},
                 ),
             )
+
+
+def _content(switch: KillSwitch | None) -> Content:
+    return (
+        contents.of_kill_switch(None, None) if switch is None else contents.of_kill_switch(switch.id, switch.engaged_by)
+    )
 
 
 def _require_may(principal: Principal, app_id: AppId | None) -> None:

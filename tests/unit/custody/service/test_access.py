@@ -147,9 +147,9 @@ async def test_app__made_by_anybody_but_an_administrator__is_refused(world: Worl
 
 
 async def test_bootstrap__twice__prints_once(world: World) -> None:
-    first = await bootstrap_admin(world.database, world.clock)
+    first = await bootstrap_admin(world.database, world.seals, world.clock)
     assert first is not None
-    assert await bootstrap_admin(world.database, world.clock) is None
+    assert await bootstrap_admin(world.database, world.seals, world.clock) is None
 
     principal = await world.authenticator.authenticate(authorization=f"Bearer {first.text}")
 
@@ -159,7 +159,7 @@ async def test_bootstrap__twice__prints_once(world: World) -> None:
 
 
 async def test_admin__rows__are_hidden_from_apps(world: World) -> None:
-    await bootstrap_admin(world.database, world.clock)
+    await bootstrap_admin(world.database, world.seals, world.clock)
     app = await world.app()
     for table in ("admin_credentials", "external_sessions"):
         with pytest.raises(Exception, match="permission denied"):
@@ -320,6 +320,7 @@ async def test_user__of_an_issuer_that_the_deployment_knows__needs_no_keys_of_it
         world.database,
         AuditLog(bytes(32), world.clock),
         world.authenticator,
+        world.seals,
         world.clock,
         origins=[ORIGIN],
         known_issuers=[TRUSTED],

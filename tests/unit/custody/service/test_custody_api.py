@@ -66,7 +66,7 @@ async def stranger(world: World) -> AsyncIterator[Caller]:
 
 @pytest.fixture
 async def admin(world: World, stranger: Caller) -> Caller:
-    secret = await bootstrap_admin(world.database, world.clock)
+    secret = await bootstrap_admin(world.database, world.seals, world.clock)
     assert secret is not None
     return Caller(stranger.client, {"Authorization": f"Bearer {secret.text}"})
 

@@ -27,7 +27,7 @@ FAR = START + timedelta(days=1)
 
 @pytest.fixture
 def switches(world: World) -> SwitchService:
-    return SwitchService(world.database, world.audit, world.clock)
+    return SwitchService(world.database, world.audit, world.seals, world.clock)
 
 
 async def decided(world: World, app: Principal, wallet: Wallet) -> str:

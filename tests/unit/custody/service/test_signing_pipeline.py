@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import psycopg
 import pytest
 from tests.support.custody import ALICE, BOB, CHAIN, GWEI, START, NonceTaken, World, message, pays, pure, send
 
@@ -37,6 +38,7 @@ from lockstep.custody.errors import (
     SessionValueDenied,
     WalletFrozen,
 )
+from lockstep.custody.seals import Kind, contents
 from lockstep.custody.view import RpcInvalid, WrongSender
 from lockstep.kit.errors import Unprocessable
 from lockstep.kit.ids import AppId, UserId, WalletId, new_id
@@ -220,25 +222,31 @@ async def test_rpc__a_frozen_wallet__signs_nothing(world: World) -> None:
     assert world.engine.queued == []
 
 
-async def test_rpc__an_attached_policy_that_is_gone__denies(world: World, owner_dsn: str) -> None:
+async def _lose_policy(admin_dsn: str, policy_id: str) -> None:
+    async with await psycopg.AsyncConnection.connect(admin_dsn, autocommit=True) as admin:
+        await admin.execute("set session_replication_role = replica")  # what rests on it stays
+        assert (await admin.execute("delete from policies where id = %s", (policy_id,))).rowcount == 1
+
+
+async def test_rpc__an_attached_policy_that_is_gone__denies(world: World, admin_dsn: str) -> None:
     app = await world.app()
     wallet = await world.wallet(app)
-    async with world.database.system("test") as uow:
-        await uow.execute("update wallets set policy_ids = policy_ids || %s::text[]", ([new_id()],))
+    await _lose_policy(admin_dsn, wallet.policy_ids[0])
 
     with pytest.raises(PolicyMissing):
         await world.rpc(app, wallet, message())
 
 
-async def test_trap_8__session_policy_that_is_gone__denies_and_never_falls_back_to_the_wallets(world: World) -> None:
+async def test_trap_8__session_policy_that_is_gone__denies_and_never_falls_back_to_the_wallets(
+    world: World, admin_dsn: str
+) -> None:
     app = await world.app()
     wallet = await world.wallet(app)
     own = await world.policy(app)
     terms = SessionTerms(expires_at=FAR, allowed_methods=["personal_sign"], policy_ids=[own.id])
     session = await world.session(app, wallet, terms)
     assert await world.rpc(session, wallet, message())
-    async with world.database.system("test") as uow:
-        await uow.execute("update session_signers set policy_ids = %s::text[]", ([new_id()],))
+    await _lose_policy(admin_dsn, own.id)
 
     with pytest.raises(PolicyMissing):
         await world.rpc(session, wallet, message())
@@ -768,6 +776,8 @@ async def test_sign_transactions__something_changed_since_the_decision__is_looke
     if change == "suspended":
         async with world.database.system("test") as uow:
             await uow.execute("update apps set status = 'suspended' where app_id = %s", (wallet.app_id,))
+            before, after = (contents.of_app(wallet.app_id, status) for status in ("active", "suspended"))
+            await world.seals.change(uow, wallet.app_id, Kind.APP, wallet.app_id, before, after)
 
     (answer,) = await world.custody.sign_transactions([(decision, transaction())])
 

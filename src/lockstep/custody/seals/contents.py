@@ -1,0 +1,110 @@
+"""What each kind of seal is over: everything in a row that could give somebody authority, and nothing else.
+
+A new column that carries authority belongs in here, in the same change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from lockstep.custody.seals.rules import Content
+from lockstep.kit.canonical import canonical, canonical_json
+
+
+def of_app(app_id: str, status: str) -> Content:
+    return (app_id, status)
+
+
+def of_app_access(app_id: str, issuers: Sequence[Mapping[str, object]]) -> Content:
+    """Whose users the app knows."""
+    return (app_id, canonical_json(list(issuers)).decode())
+
+
+def of_secret(app_id: str, prefix: str, secret_hash: bytes, status: str) -> Content:
+    return (app_id, prefix, secret_hash.hex(), status)
+
+
+def of_user(app_id: str, issuer: str, subject: str) -> Content:
+    return (app_id, issuer, subject)
+
+
+def of_admin(prefix: str, secret_hash: bytes, status: str) -> Content:
+    return (prefix, secret_hash.hex(), status)
+
+
+def of_login(address: str, expires_at: datetime) -> Content:
+    """A wallet login; its seal goes by the hash of its token."""
+    return (address, _time(expires_at))
+
+
+def of_wallet(
+    app_id: str,
+    address: str,
+    owner_user_id: str | None,
+    policy_ids: Sequence[str],
+    status: str,
+    *,
+    is_archived: bool,
+) -> Content:
+    return (app_id, address, owner_user_id, tuple(policy_ids), status, is_archived)
+
+
+def of_session(
+    app_id: str,
+    wallet_id: str,
+    grantee: str,
+    status: str,
+    expires_at: datetime,
+    allowed_methods: Sequence[str],
+    policy_ids: Sequence[str],
+    max_value_per_transaction: int | None,
+) -> Content:
+    limit = None if max_value_per_transaction is None else str(max_value_per_transaction)
+    return (app_id, wallet_id, grantee, status, _time(expires_at), tuple(allowed_methods), tuple(policy_ids), limit)
+
+
+def of_session_token(app_id: str, session_id: str) -> Content:
+    """Which session signer a token stands for; its seal goes by the hash of the token."""
+    return (app_id, session_id)
+
+
+def of_policy(app_id: str, owner_user_id: str | None, revision: int) -> Content:
+    """Which document of a policy is in force."""
+    return (app_id, owner_user_id, str(revision))
+
+
+def of_policy_document(app_id: str, document: Mapping[str, object]) -> Content:
+    """One document of a policy; its seal goes by the policy and the revision."""
+    return (app_id, hashlib.sha256(canonical_json(document)).hexdigest())
+
+
+def of_kill_switch(switch_id: str | None, engaged_by: str | None) -> Content:
+    """What stops an app or the deployment now; None: nothing does."""
+    return (switch_id, engaged_by)
+
+
+def of_decision(
+    app_id: str,
+    wallet_id: str,
+    session_id: str | None,
+    caller: str,
+    method: str,
+    intent: Mapping[str, object] | None,
+    revisions: Mapping[str, int],
+) -> Content:
+    """An allowed decision: what was decided on for whom, under which revisions."""
+    return (
+        app_id,
+        wallet_id,
+        session_id,
+        caller,
+        method,
+        None if intent is None else canonical(dict(intent)).decode(),
+        canonical(dict(revisions)).decode(),
+    )
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
