@@ -29,7 +29,7 @@ from lockstep.chains.evm import PROFILES
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 ROLES = ((Settings, "serve, work"), (SignerSettings, "signer"), (MigrateSettings, "migrate"))
-GROUPS = ("access", "custody", "transactions", "orders", "swaps", "health")
+GROUPS = ("access", "custody", "authority", "transactions", "orders", "swaps", "health")
 
 
 def routes() -> str:

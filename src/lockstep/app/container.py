@@ -23,6 +23,7 @@ from lockstep.custody import (
     AccessService,
     AuditLog,
     Authenticator,
+    AuthorityService,
     AuthorizationIssuer,
     AuthorizationKey,
     AuthShares,
@@ -124,6 +125,7 @@ class Container:
             known_issuers=[_issuer_of(issuer) for issuer in settings.issuers],
         )
         self._vault = SecretVault(auth_shares_key)
+        self.authority = AuthorityService(self.database, self.audit, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)
         self.condition_sets = ConditionSetService(self.database, self.audit, self.clock)
         self.idempotency = IdempotencyStore(ResponseBox(derive_key(audit_key, "idempotent-responses:v1")), self.clock)

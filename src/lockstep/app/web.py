@@ -30,6 +30,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
             limits_url=limits.storage_url.get_secret_value() if limits.storage_url else None,
         ),
         checker=container.authenticator,
+        signatures=custody.RequestSignatures(http.public_url, container.clock),
         probes=container.probes(),
         routers=lambda authenticate: [
             custody.router(
@@ -39,6 +40,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
                 engine_errors=(transactions.NonceTaken, transactions.IdempotencyKeyReused),
             ),
             custody.access_router(container.access, authenticate),
+            custody.authority_router(container.authority, authenticate),
             custody.switch_router(container.switches, authenticate),
             custody.condition_set_router(container.condition_sets, authenticate),
             transactions.router(

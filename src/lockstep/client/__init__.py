@@ -33,6 +33,7 @@ from lockstep.client.models import (
     Fill,
     HeldSecret,
     Issuer,
+    KeyQuorum,
     KillSwitch,
     Login,
     NewApp,
@@ -45,6 +46,7 @@ from lockstep.client.models import (
     Price,
     Quote,
     Readiness,
+    RegisteredKey,
     ReleasedSecret,
     RpcAnswer,
     RuleTrace,
@@ -74,6 +76,7 @@ from lockstep.client.orders import (
 )
 from lockstep.client.requests import Page
 from lockstep.client.retries import Retries
+from lockstep.client.signing import AuthorizationKey, sign_request
 from lockstep.client.stream import Event, Gap, Snapshot, Stream, Subscription
 
 __all__ = [
@@ -85,6 +88,7 @@ __all__ = [
     "AppSecret",
     "AsyncClient",
     "AuditEntry",
+    "AuthorizationKey",
     "BlockPoint",
     "BookOrder",
     "Caller",
@@ -102,6 +106,7 @@ __all__ = [
     "Gap",
     "HeldSecret",
     "Issuer",
+    "KeyQuorum",
     "KillSwitch",
     "Login",
     "NewApp",
@@ -118,6 +123,7 @@ __all__ = [
     "ProblemError",
     "Quote",
     "Readiness",
+    "RegisteredKey",
     "ReleasedSecret",
     "Retries",
     "RpcAnswer",
@@ -148,4 +154,5 @@ __all__ = [
     "order_hash",
     "order_typed_data",
     "rate_bump",
+    "sign_request",
 ]

@@ -18,6 +18,7 @@ from lockstep.client.errors import WaitTimeout
 from lockstep.client.login import check_login_message
 from lockstep.client.requests import Page, Request, Wait, next_page
 from lockstep.client.retries import Failure, Retries, failed_to_reach, read_answer
+from lockstep.client.signing import SIGNED_METHODS, AuthorizationKey, sign_request
 from lockstep.client.stream import Stream, Subscription
 
 T = TypeVar("T")
@@ -44,6 +45,8 @@ class Client(Endpoints, SyncCaller):
             transport: stands in for the network, for tests.
         """
         self.url, self.credentials, self.retries = url.rstrip("/"), credentials, retries or Retries()
+        self.keys: tuple[AuthorizationKey, ...] = ()
+        self.origin = self.url
         self._http = httpx.Client(base_url=self.url, headers=_AGENT, timeout=timeout, transport=transport)
 
     @classmethod
@@ -60,6 +63,16 @@ class Client(Endpoints, SyncCaller):
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.credentials = credentials
+        return other
+
+    def signed_by(self, *keys: AuthorizationKey, origin: str | None = None) -> Client:
+        """The same caller, whose writes are signed with these keys; without any they are not.
+
+        Args:
+            origin: public origin of the deployment, where it is not the address that this client uses.
+        """
+        other = self.as_caller(self.credentials)
+        other.keys, other.origin = keys, (origin or self.url).rstrip("/")
         return other
 
     def login_wallet(self, address: str, chain_id: int, sign: Callable[[bytes], bytes]) -> Client:
@@ -82,7 +95,7 @@ class Client(Endpoints, SyncCaller):
         while True:
             tried += 1
             try:
-                response = self._http.request(request.method, request.path, **_arguments(request, self.credentials))
+                response = self._http.request(request.method, request.path, **_arguments(request, self))
                 answer = read_answer(request, response)
             except httpx.TransportError as error:
                 answer = failed_to_reach(request, error)
@@ -161,6 +174,8 @@ class AsyncClient(Endpoints, AsyncCaller):
             transport: stands in for the network, for tests.
         """
         self.url, self.credentials, self.retries = url.rstrip("/"), credentials, retries or Retries()
+        self.keys: tuple[AuthorizationKey, ...] = ()
+        self.origin = self.url
         self._http = httpx.AsyncClient(base_url=self.url, headers=_AGENT, timeout=timeout, transport=transport)
 
     @classmethod
@@ -177,6 +192,16 @@ class AsyncClient(Endpoints, AsyncCaller):
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.credentials = credentials
+        return other
+
+    def signed_by(self, *keys: AuthorizationKey, origin: str | None = None) -> AsyncClient:
+        """The same caller, whose writes are signed with these keys; without any they are not.
+
+        Args:
+            origin: public origin of the deployment, where it is not the address that this client uses.
+        """
+        other = self.as_caller(self.credentials)
+        other.keys, other.origin = keys, (origin or self.url).rstrip("/")
         return other
 
     async def login_wallet(
@@ -210,9 +235,7 @@ class AsyncClient(Endpoints, AsyncCaller):
         while True:
             tried += 1
             try:
-                response = await self._http.request(
-                    request.method, request.path, **_arguments(request, self.credentials)
-                )
+                response = await self._http.request(request.method, request.path, **_arguments(request, self))
                 answer = read_answer(request, response)
             except httpx.TransportError as error:
                 answer = failed_to_reach(request, error)
@@ -274,8 +297,13 @@ class AsyncClient(Endpoints, AsyncCaller):
         await self.aclose()
 
 
-def _arguments(request: Request[Any], credentials: Credentials | None) -> dict[str, Any]:
+def _arguments(request: Request[Any], client: Client | AsyncClient) -> dict[str, Any]:
+    """What the transport is given. Signed anew for each try: the service takes a signed request once."""
+    credentials = client.credentials
     headers = {**request.headers(), **(credentials.headers() if credentials is not None else {})}
+    if client.keys and request.method in SIGNED_METHODS:
+        url = client.origin + request.path + (f"?{httpx.QueryParams(dict(request.query))}" if request.query else "")
+        headers |= sign_request(client.keys, request.method, url, headers, request.body)
     body = {} if request.body is None else {"json": request.body}
     return {"params": dict(request.query), "headers": headers, **body}
 

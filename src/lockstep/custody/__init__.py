@@ -28,6 +28,10 @@ from lockstep.custody.audit import (
     Report,
     export_entries,
 )
+from lockstep.custody.authority import errors as authority_errors
+from lockstep.custody.authority.api import authority_router
+from lockstep.custody.authority.requests import NO_BODY, RequestSignatures
+from lockstep.custody.authority.service import AuthorityService
 from lockstep.custody.condition_sets import ConditionSetService
 from lockstep.custody.condition_sets.api import condition_set_router
 from lockstep.custody.errors import (
@@ -102,8 +106,19 @@ from lockstep.custody.types import (
 )
 from lockstep.custody.view import ChainFact, Method, TokenFact, WordFacts, format_units
 
+REQUEST_REFUSALS = (
+    authority_errors.SignatureMalformed,
+    authority_errors.RequestExpiryMissing,
+    authority_errors.RequestExpiryInvalid,
+    authority_errors.RequestNotSignable,
+    authority_errors.RequestExpired,
+)
+"""Why a request that carries owners' signatures is not looked at."""
+
 __all__ = [
     "LOGIN_PURPOSE",
+    "NO_BODY",
+    "REQUEST_REFUSALS",
     "SIGNING_REFUSALS",
     "AccessService",
     "AdminCredentialInvalid",
@@ -117,6 +132,7 @@ __all__ = [
     "AuthShares",
     "Authenticator",
     "AuthorityTampered",
+    "AuthorityService",
     "AuthorizationIssuer",
     "AuthorizationKey",
     "CallerHasNoApp",
@@ -159,6 +175,7 @@ __all__ = [
     "QueuedTransaction",
     "Quote",
     "Report",
+    "RequestSignatures",
     "ResponseBox",
     "Seals",
     "SecretVault",
@@ -186,6 +203,7 @@ __all__ = [
     "WordFacts",
     "access_router",
     "answer",
+    "authority_router",
     "bootstrap_admin",
     "claim_for",
     "condition_set_router",

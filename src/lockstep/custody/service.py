@@ -18,6 +18,7 @@ from lockstep.custody.access import store as access_store
 from lockstep.custody.access.authenticator import Authenticator
 from lockstep.custody.audit import AuditLog, Entry
 from lockstep.custody.audit.store import list_entries
+from lockstep.custody.authority import store as authority_store
 from lockstep.custody.errors import CallerNotAllowed
 from lockstep.custody.execution import AuthorizationIssuer, Executor
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
@@ -235,13 +236,14 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         return page_of(entries, limit, lambda entry: (entry.seq, entry.shard))
 
     async def purge_expired(self) -> int:
-        """Forget idempotency keys, previews and wallet logins that have expired; returns how many."""
+        """Forget idempotency keys, previews, wallet logins and signed requests that have expired; returns how many."""
         now = self._clock.now()
         async with self._database.system("purge") as uow:
             return (
                 await self.idempotency.purge(uow, now)
                 + await signing_store.delete_expired_previews(uow, now)
                 + await access_store.delete_expired_external_sessions(uow, now)
+                + await authority_store.delete_expired_requests(uow, now)
             )
 
     async def run_housekeeping(self, stop: asyncio.Event, every_seconds: float = 60.0) -> None:

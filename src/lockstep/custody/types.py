@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from lockstep.chains.evm import Speed, TransactionType
+from lockstep.custody.authority.types import Proof
 from lockstep.custody.errors import CallerHasNoApp
 from lockstep.kit.ids import AppId, CorrelationId, UserId, WalletId
 
@@ -31,6 +32,8 @@ class Principal:
     """Address that an external caller has proved; 0x and lower-case hex."""
     name: str | None = None
     """Name of a module, or id of an administrator's credential."""
+    proof: Proof | None = field(default=None, compare=False, repr=False)
+    """What the caller shows beside its credentials: signatures of this very request."""
 
     @property
     def tenant(self) -> AppId:

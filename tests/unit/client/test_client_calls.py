@@ -328,7 +328,7 @@ def test_health__not_ready__an_answer() -> None:
 
 def test_package__imports__nothing_else_of_lockstep() -> None:
     folder = Path(lockstep.client.__file__).parent
-    allowed = {"httpx", "websockets", "eth_hash"}
+    allowed = {"cryptography", "eth_hash", "httpx", "rfc8785", "websockets"}
     for place in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(place.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -19,6 +19,7 @@ from lockstep.app.http.health import Probe, ReadyCheck, health_router
 from lockstep.app.http.limits import Limiter, RateLimits
 from lockstep.app.http.openapi import make_openapi
 from lockstep.app.http.problems import install_problem_handlers
+from lockstep.custody import RequestSignatures
 
 DESCRIPTION = """\
 Wallets, swaps and settlement behind one policy-guarded signer.
@@ -53,6 +54,7 @@ def create_app(
     probes: Mapping[str, Probe],
     routers: MakeRouters,
     websockets: Sequence[BaseRoute] = (),
+    signatures: RequestSignatures | None = None,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """The application.
@@ -62,6 +64,7 @@ def create_app(
         probes: by part ("database", "chain eip155:1", "signer"): what `/health/ready` asks.
         routers: the modules' routers, mounted under ``/v1``.
         websockets: routes of the stream, mounted as they are.
+        signatures: reads owners' signatures of requests.
         lifespan: opens what the routes need and closes it after the last request.
     """
     app = FastAPI(
@@ -80,7 +83,7 @@ def create_app(
         per_user=config.per_user,
         storage_url=config.limits_url,
     )
-    authenticate = make_authenticate(checker, limiter)
+    authenticate = make_authenticate(checker, limiter, signatures)
     app.include_router(health_router(ReadyCheck(probes)))
     for router in routers(authenticate):
         app.include_router(router, prefix="/v1")
@@ -113,7 +116,9 @@ def create_app(
                 "Idempotency-Key",
                 "X-App-Id",
                 "X-App-Secret",
+                "X-Authorization-Key-Id",
                 "X-Authorization-Signature",
+                "X-Request-Expiry",
                 "X-Request-ID",
                 "traceparent",
             ],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from starlette.requests import Request
 from starlette.types import Scope
 
 from lockstep.app.http.limits import Limiter
-from lockstep.custody import CredentialsMissing, Principal
+from lockstep.custody import NO_BODY, CredentialsMissing, Principal, RequestSignatures
 
 Authenticate = Callable[[Request], Awaitable[Principal]]
 """What routers take: ``principal: Annotated[Principal, Depends(authenticate)]``."""
@@ -62,13 +62,31 @@ def read_credentials(scope: Scope) -> Credentials:
     return Credentials(**found)
 
 
-def make_authenticate(checker: CredentialsChecker, limiter: Limiter) -> Authenticate:
-    """The dependency that answers who calls, and counts the call."""
+def make_authenticate(
+    checker: CredentialsChecker, limiter: Limiter, signatures: RequestSignatures | None = None
+) -> Authenticate:
+    """The dependency that answers who calls, and counts the call.
+
+    Args:
+        signatures: reads those of owners, for whoever decides later; None: nobody's signature counts.
+    """
 
     async def authenticate(request: Request) -> Principal:
         """Credentials: ``X-App-Id`` with ``X-App-Secret``, a bearer token, or both."""
         principal = await read_credentials(request.scope).check(checker)
         await limiter.count_principal(request.scope, principal)
-        return principal
+        if signatures is None or not signatures.are_in(request.method, request.scope["headers"]):
+            return principal
+        # The request parses its body once and keeps it: what is verified is the object that the route is given.
+        body = await request.json() if await request.body() else NO_BODY
+        proof = signatures.read(request.method, _target(request.scope), request.scope["headers"], body)
+        return replace(principal, proof=proof)
 
     return authenticate
+
+
+def _target(scope: Scope) -> str:
+    """Path and query as they arrived."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")

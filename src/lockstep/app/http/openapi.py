@@ -24,6 +24,7 @@ from lockstep.app.http.errors import (
     ValidationFailed,
 )
 from lockstep.custody import (
+    REQUEST_REFUSALS,
     AdminCredentialInvalid,
     AppCredentialsInvalid,
     CredentialsMissing,
@@ -48,6 +49,7 @@ _WITH_CREDENTIALS: Final = (
     AdminCredentialInvalid,
     IssuerUnavailable,
 )
+_SIGNED_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _SECURITY: Final = {
     "appId": {"type": "apiKey", "in": "header", "name": "X-App-Id"},
     "appSecret": {"type": "apiKey", "in": "header", "name": "X-App-Secret"},
@@ -94,6 +96,8 @@ def _complete(operation: dict[str, Any], route: RouteContext, authenticate: Auth
         errors.append(ValidationFailed)
     if any(dependant.call is authenticate for dependant in _walk(route.dependant)):
         errors += _WITH_CREDENTIALS
+        if _SIGNED_METHODS & set(route.methods or ()):
+            errors += REQUEST_REFUSALS
         operation["security"] = [
             {"appId": [], "appSecret": []},
             {"appId": [], "appSecret": [], "bearer": []},

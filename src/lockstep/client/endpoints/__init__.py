@@ -1,6 +1,6 @@
 """All calls of the API, each described once. `Endpoints` offers them as methods of whichever client it is mixed into."""
 
-from lockstep.client.endpoints import access, condition_sets, custody, settlement
+from lockstep.client.endpoints import access, authority, condition_sets, custody, settlement
 from lockstep.client.endpoints.calls import Call, Iterate, WaitFor
 
 
@@ -62,6 +62,19 @@ class Endpoints:
     send_transaction = Call(custody.send_transaction)
     list_audit_entries = Call(custody.list_audit_entries)
     iterate_audit_entries = Iterate(custody.list_audit_entries)
+
+    create_authorization_key = Call(authority.create_authorization_key)
+    get_authorization_key = Call(authority.get_authorization_key)
+    list_authorization_keys = Call(authority.list_authorization_keys)
+    iterate_authorization_keys = Iterate(authority.list_authorization_keys)
+    rotate_authorization_key = Call(authority.rotate_authorization_key)
+    revoke_authorization_key = Call(authority.revoke_authorization_key)
+    create_key_quorum = Call(authority.create_key_quorum)
+    get_key_quorum = Call(authority.get_key_quorum)
+    list_key_quorums = Call(authority.list_key_quorums)
+    iterate_key_quorums = Iterate(authority.list_key_quorums)
+    update_key_quorum = Call(authority.update_key_quorum)
+    delete_key_quorum = Call(authority.delete_key_quorum)
 
     get_transaction = Call(settlement.get_transaction)
     list_transactions = Call(settlement.list_transactions)

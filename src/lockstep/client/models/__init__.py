@@ -14,6 +14,7 @@ from lockstep.client.models.access import (
     NewSecret,
     Readiness,
 )
+from lockstep.client.models.authority import KeyQuorum, RegisteredKey
 from lockstep.client.models.condition_sets import ConditionSet, ConditionSetItem
 from lockstep.client.models.custody import (
     AuditEntry,
@@ -69,6 +70,7 @@ __all__ = [
     "Fill",
     "HeldSecret",
     "Issuer",
+    "KeyQuorum",
     "KillSwitch",
     "Login",
     "NewApp",
@@ -81,6 +83,7 @@ __all__ = [
     "Price",
     "Quote",
     "Readiness",
+    "RegisteredKey",
     "ReleasedSecret",
     "RpcAnswer",
     "RuleTrace",

@@ -1,0 +1,51 @@
+"""What a change of something that is owned asks first: that the owner authorises it, with a request that is not used up."""
+
+from __future__ import annotations
+
+from lockstep.custody.authority import store
+from lockstep.custody.authority.errors import OwnerInvalid, OwnerNotFound, RequestReplayed
+from lockstep.custody.authority.proofs import RequestProof
+from lockstep.custody.authority.rules import authorise, insufficient, is_satisfiable
+from lockstep.custody.authority.types import Owner
+from lockstep.custody.types import Principal
+from lockstep.kit.database import UnitOfWork
+from lockstep.kit.ids import AppId
+
+
+async def require_owner(uow: UnitOfWork, principal: Principal, owner: Owner) -> tuple[str, ...]:
+    """Refuse what the owner has not authorised; returns the identities of those who did.
+
+    Raises:
+        AuthorizationInsufficient: signatures are missing or not enough.
+        RequestReplayed: the very same signed request was carried out before.
+    """
+    authorisation = authorise(owner, principal.proof, principal.user_id)
+    if not authorisation.is_enough:
+        raise insufficient(owner, authorisation)
+    await use_up(uow, principal)
+    return authorisation.by
+
+
+async def use_up(uow: UnitOfWork, principal: Principal) -> None:
+    """Note, with the work itself, that a signed request is carried out; what an idempotency key makes one needs no note.
+
+    Raises:
+        RequestReplayed: an earlier arrival of it was carried out.
+    """
+    proof = principal.proof
+    if isinstance(proof, RequestProof) and not await store.use_request(uow, principal.tenant, proof):
+        raise RequestReplayed
+
+
+async def get_new_owner(uow: UnitOfWork, app_id: AppId, owner_id: str) -> Owner:
+    """A key or quorum that something may be given to.
+
+    Raises:
+        OwnerNotFound: the app has none with this id. OwnerInvalid: it could never authorise anything.
+    """
+    owner = await store.find_owner(uow, app_id, owner_id)
+    if owner is None:
+        raise OwnerNotFound
+    if not is_satisfiable(owner):
+        raise OwnerInvalid("too few of its keys are active: it could never authorise anything")
+    return owner
