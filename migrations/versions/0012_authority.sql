@@ -116,6 +116,11 @@ create function lockstep_owner(of_app text, of_key text, of_quorum text) returns
 $$;
 comment on function lockstep_owner(text, text, text) is 'A key or a quorum as an owner: everything by which it is decided whether it authorises.';
 
+create function lockstep_nobody() returns jsonb language sql immutable as $$
+    select '{"id": "", "kind": "key_quorum", "threshold": 1, "keys": [], "users": [], "quorums": []}'::jsonb
+$$;
+comment on function lockstep_nobody() is 'An owner that authorises nothing: what a wallet belongs to whose owner is not there.';
+
 alter table wallets
     add column owner_key_id text,
     add column owner_quorum_id text,

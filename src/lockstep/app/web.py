@@ -18,6 +18,7 @@ from lockstep.custody import CallerHasNoApp, CallerNotAllowed, OwnerRequired, Po
 def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None) -> FastAPI:
     """Build the application; `lifespan` opens and closes the container."""
     http, limits = container.settings.http, container.settings.limits
+    signed = (custody.AuthorizationInsufficient, custody.RequestReplayed)
     return create_app(
         HttpConfig(
             public_url=http.public_url,
@@ -47,13 +48,13 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
                 container.transactions,
                 container.database,
                 authenticate,
-                signing_errors=(CallerHasNoApp, CallerNotAllowed, *custody.SIGNING_REFUSALS),
+                signing_errors=(CallerHasNoApp, CallerNotAllowed, custody.RequestReplayed, *custody.SIGNING_REFUSALS),
             ),
             auctions.router(
                 container.auctions,
                 authenticate,
-                fill_errors=(WalletNotFound, OwnerRequired, SessionNotGranted, PolicyDenied),
-                cancel_errors=(PolicyDenied, AttemptsUsedUp),
+                fill_errors=(WalletNotFound, OwnerRequired, SessionNotGranted, PolicyDenied, *signed),
+                cancel_errors=(PolicyDenied, AttemptsUsedUp, *signed),
             ),
             settlement.router(container.swaps, authenticate),
         ],

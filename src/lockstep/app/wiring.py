@@ -8,7 +8,7 @@ from datetime import datetime
 from lockstep.app.settings import CoordinatorSettings
 from lockstep.auctions import COORDINATOR
 from lockstep.chains.evm import parse_address
-from lockstep.custody import CustodyService, OwnerRequired, Principal, TransactionIntent, Wallet, WalletNotFound
+from lockstep.custody import CustodyService, Principal, TransactionIntent, Wallet, WalletNotFound
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Conflict, Forbidden
 from lockstep.kit.ids import AppId, WalletId, new_id
@@ -124,14 +124,14 @@ class BookWallets:
         """The wallet, if the caller acts for it, and the session signer that its owner granted to the coordinator.
 
         Raises:
-            WalletNotFound, OwnerRequired, SessionNotGranted.
+            WalletNotFound, OwnerRequired, AuthorizationInsufficient, SessionNotGranted.
         """
         wallet = await self._custody.find_wallet(uow, principal.tenant, wallet_id)
         if principal.kind == "session":
             if principal.wallet_id != wallet.id:
                 raise WalletNotFound
-        elif wallet.owner_user_id != principal.user_id:
-            raise OwnerRequired("this wallet has an owner; only the owner, or its session signer, takes orders with it")
+        else:
+            await self._custody.require_owner(uow, principal, wallet)
         granted = await self._custody.find_module_principal(
             uow, COORDINATOR.removeprefix("module:"), principal.tenant, wallet.id
         )

@@ -30,6 +30,7 @@ from lockstep.custody.audit import (
 )
 from lockstep.custody.authority import errors as authority_errors
 from lockstep.custody.authority.api import authority_router
+from lockstep.custody.authority.errors import AuthorizationInsufficient, RequestReplayed
 from lockstep.custody.authority.requests import NO_BODY, RequestSignatures
 from lockstep.custody.authority.service import AuthorityService
 from lockstep.custody.condition_sets import ConditionSetService
@@ -133,6 +134,7 @@ __all__ = [
     "Authenticator",
     "AuthorityTampered",
     "AuthorityService",
+    "AuthorizationInsufficient",
     "AuthorizationIssuer",
     "AuthorizationKey",
     "CallerHasNoApp",
@@ -175,6 +177,7 @@ __all__ = [
     "QueuedTransaction",
     "Quote",
     "Report",
+    "RequestReplayed",
     "RequestSignatures",
     "ResponseBox",
     "Seals",

@@ -9,6 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from lockstep.chains.evm import MalformedTransaction, MalformedTypedData, NodeUnavailable, UnknownChain
 from lockstep.custody import errors, schemas, views
 from lockstep.custody.access.api import TENANT_ERRORS, Authenticate, IdPath
+from lockstep.custody.authority.api import SIGNED
+from lockstep.custody.authority.errors import OwnerInvalid, OwnerNotFound
 from lockstep.custody.execution import SignerBusy, SignerUnavailable
 from lockstep.custody.idempotency import claim_for
 from lockstep.custody.policy import PolicyInvalid
@@ -93,23 +95,38 @@ def router(
     @router.patch(
         "/wallets/{wallet_id}",
         responses=problems(
-            *TENANT_ERRORS, errors.WalletNotFound, errors.PolicyNotFound, errors.OwnerRequired, errors.TooManyPolicies
+            *TENANT_ERRORS,
+            *SIGNED,
+            errors.WalletNotFound,
+            errors.PolicyNotFound,
+            errors.UserNotFound,
+            OwnerNotFound,
+            errors.OwnerRequired,
+            errors.TooManyPolicies,
+            OwnerInvalid,
         ),
     )
     async def update_wallet(
         wallet_id: IdPath, body: schemas.WalletPatch, principal: Annotated[Principal, caller]
     ) -> schemas.WalletOut:
-        """Change policies, name or status. A frozen wallet signs nothing, at once."""
+        """Change policies, name, status or owner. A frozen wallet signs nothing, at once."""
         wallet = await service.update_wallet(
-            principal, wallet_id, policy_ids=body.policy_ids, display_name=body.display_name, status=body.status
+            principal,
+            wallet_id,
+            policy_ids=body.policy_ids,
+            display_name=body.display_name,
+            status=body.status,
+            owner=body.new_owner(),
         )
         return schemas.WalletOut(**views.describe_wallet(wallet))
 
-    @router.post("/policies", status_code=201, responses=problems(*TENANT_ERRORS, PolicyInvalid))
-    async def create_policy(body: schemas.PolicyIn, principal: Annotated[Principal, caller]) -> schemas.PolicyOut:
+    @router.post(
+        "/policies", status_code=201, responses=problems(*TENANT_ERRORS, PolicyInvalid, OwnerNotFound, OwnerInvalid)
+    )
+    async def create_policy(body: schemas.OwnedPolicyIn, principal: Annotated[Principal, caller]) -> schemas.PolicyOut:
         """Check a policy document and keep it as revision 1."""
         async with database.tenant(principal.tenant) as uow:
-            policy = await service.create_policy(uow, principal, body.model_dump())
+            policy = await service.create_policy(uow, principal, body.document(), body.owner_id)
         return schemas.PolicyOut(**views.describe_policy(policy))
 
     @router.get("/policies", responses=problems(*TENANT_ERRORS, BadCursor))
@@ -130,15 +147,22 @@ def router(
 
     @router.patch(
         "/policies/{policy_id}",
-        responses=problems(*TENANT_ERRORS, errors.PolicyNotFound, errors.OwnerRequired, PolicyInvalid),
+        responses=problems(
+            *TENANT_ERRORS,
+            *SIGNED,
+            errors.PolicyNotFound,
+            OwnerNotFound,
+            errors.OwnerRequired,
+            PolicyInvalid,
+            OwnerInvalid,
+        ),
     )
     async def update_policy(
-        policy_id: IdPath, body: schemas.PolicyIn, principal: Annotated[Principal, caller]
+        policy_id: IdPath, body: schemas.OwnedPolicyIn, principal: Annotated[Principal, caller]
     ) -> schemas.PolicyOut:
         """Put a whole new document in force as the next revision."""
-        return schemas.PolicyOut(
-            **views.describe_policy(await service.update_policy(principal, policy_id, body.model_dump()))
-        )
+        policy = await service.update_policy(principal, policy_id, body.document(), body.new_owner())
+        return schemas.PolicyOut(**views.describe_policy(policy))
 
     @router.get(
         "/policies/{policy_id}/revisions",
@@ -197,6 +221,7 @@ def router(
         responses=problems(
             *TENANT_ERRORS,
             errors.WalletNotFound,
+            *SIGNED,
             errors.PolicyNotFound,
             errors.OwnerRequired,
             errors.SessionInvalid,

@@ -8,10 +8,18 @@ from typing import Final
 from lockstep.custody import store
 from lockstep.custody.access.authenticator import Authenticator
 from lockstep.custody.audit import AuditLog
-from lockstep.custody.errors import CallerNotAllowed, PolicyNotFound, TooManyPolicies, WalletNotFound
+from lockstep.custody.authority.guard import require_owner
+from lockstep.custody.authority.store import find_owner
+from lockstep.custody.errors import (
+    CallerNotAllowed,
+    OwnerRequired,
+    PolicyNotFound,
+    TooManyPolicies,
+    WalletNotFound,
+)
 from lockstep.custody.execution import AuthorizationIssuer, Executor
 from lockstep.custody.seals import Seals
-from lockstep.custody.types import Principal, Wallet
+from lockstep.custody.types import Policy, Principal, Wallet
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.ids import AppId
@@ -51,14 +59,29 @@ class Base:
 
     async def _visible_wallet(self, uow: UnitOfWork, principal: Principal, wallet_id: str) -> Wallet:
         wallet = await store.find_wallet(uow, principal.tenant, wallet_id)
-        hidden = (
-            wallet is None
-            or (principal.kind == "user" and wallet.owner_user_id != principal.user_id)
-            or (principal.kind == "session" and wallet.id != principal.wallet_id)
-        )
-        if wallet is None or hidden:
+        if wallet is None or (principal.kind == "session" and wallet.id != principal.wallet_id):
             raise WalletNotFound
+        if principal.kind == "user" and wallet.owner_user_id != principal.user_id:
+            owner = await find_owner(uow, wallet.app_id, wallet.owner_id)
+            if owner is None or principal.user_id not in set(owner.all_users()):
+                raise WalletNotFound
         return wallet
+
+    async def _require_owner(
+        self, uow: UnitOfWork, principal: Principal, owned: Wallet | Policy, refusal: str
+    ) -> tuple[str, ...]:
+        """Refuse what only the owner may do: a user by its token, keys by their signatures, the app where there is none.
+        Returns the identities of the keys and users that authorised.
+
+        Raises:
+            OwnerRequired, AuthorizationInsufficient, RequestReplayed: as named.
+        """
+        owner = await find_owner(uow, owned.app_id, owned.owner_id)
+        if owner is not None:
+            return await require_owner(uow, principal, owner)
+        if owned.owner_id is not None or owned.owner_user_id != principal.user_id:
+            raise OwnerRequired(refusal)
+        return ()
 
     async def _check_policies(self, uow: UnitOfWork, principal: Principal, policy_ids: Sequence[str]) -> None:
         """Policies are attached by who may see them; a user's one by anybody who acts for the app."""

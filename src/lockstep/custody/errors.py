@@ -22,6 +22,7 @@ Retry 503           IssuerUnavailable, SigningStopped   (the latter recorded as 
 Stop 500            SignatureMismatch, AuditChainBroken, DecisionUnknown, StoredAnswerUnreadable
 """
 
+from lockstep.custody.authority.errors import AuthorizationInsufficient
 from lockstep.kit.errors import BadRequest, Conflict, Forbidden, NotFound, Retry, Stop, Unauthorized, Unprocessable
 
 
@@ -152,6 +153,7 @@ class SessionValueDenied(SigningDenied):
 
 
 SIGNING_REFUSALS = (
+    AuthorizationInsufficient,
     PolicyDenied,
     PolicyMissing,
     SigningStopped,

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from lockstep.custody import store
 from lockstep.custody.audit import AuditEvent
+from lockstep.custody.authority.guard import resolve_owner
+from lockstep.custody.authority.types import NewOwner
 from lockstep.custody.base import Base, after_of, require_app_or_user
 from lockstep.custody.condition_sets import link_policy, lock_types
 from lockstep.custody.errors import (
-    OwnerRequired,
+    CallerNotAllowed,
     PolicyNotFound,
 )
 from lockstep.custody.policy import CompiledPolicy, check_sets, compile_policy, load_policy, parse_policy, set_ids
@@ -21,7 +23,7 @@ from lockstep.custody.policy.revisions import PolicyDiff, diff_rules
 from lockstep.custody.seals import Content, Kind, contents
 from lockstep.custody.types import Policy, PolicyRevision, Principal
 from lockstep.kit.database import UnitOfWork
-from lockstep.kit.ids import new_id
+from lockstep.kit.ids import UserId, new_id
 from lockstep.kit.paging import Page, decode_cursor, page_of
 from lockstep.kit.telemetry import current_correlation_id
 
@@ -29,21 +31,32 @@ from lockstep.kit.telemetry import current_correlation_id
 class PolicyService(Base):
     """Documents of policies and their revisions."""
 
-    async def create_policy(self, uow: UnitOfWork, principal: Principal, document: object) -> Policy:
+    async def create_policy(
+        self, uow: UnitOfWork, principal: Principal, document: object, owner_id: str | None = None
+    ) -> Policy:
         """Check a document and keep it as revision 1. A user's policy is changed by that user only.
+
+        Args:
+            owner_id: authorization key or quorum that must sign every change; for the app.
 
         Raises:
             PolicyInvalid: everything that is wrong with it, with paths.
-            CallerNotAllowed: neither an app nor a user.
+            CallerNotAllowed: neither an app nor a user, or a user for another owner.
+            OwnerNotFound, OwnerInvalid: see `resolve_owner`.
         """
         app_id, now = require_app_or_user(principal), self._clock.now()
+        if owner_id is not None and principal.kind != "app":
+            raise CallerNotAllowed("a user makes policies for itself only")
         parsed = parse_policy(document)
+        owner = await resolve_owner(uow, app_id, NewOwner(owner_id=owner_id))
         policy = Policy(
             id=new_id(),
             app_id=app_id,
             name=parsed.name,
             chain_type=parsed.chain_type,
             owner_user_id=principal.user_id,
+            owner_key_id=owner.key_id,
+            owner_quorum_id=owner.quorum_id,
             revision=1,
             rules=list(parsed.document["rules"]),
             created_at=now,
@@ -74,35 +87,53 @@ class PolicyService(Base):
             )
         return page_of(policies, limit, lambda policy: (policy.id,))
 
-    async def update_policy(self, principal: Principal, policy_id: str, document: object) -> Policy:
+    async def update_policy(
+        self, principal: Principal, policy_id: str, document: object, owner: NewOwner | None = None
+    ) -> Policy:
         """Put a new document in force as the next revision; decisions already made are looked at again before they
         are signed.
 
+        Args:
+            owner: to whom the policy is given; None: it stays whose it is.
+
         Raises:
-            PolicyNotFound, PolicyInvalid, CallerNotAllowed: as named.
-            OwnerRequired: the policy is another one's to change.
+            PolicyNotFound, PolicyInvalid, CallerNotAllowed, RequestReplayed: as named.
+            OwnerRequired, AuthorizationInsufficient: the policy is another one's to change.
+            UserNotFound, OwnerNotFound, OwnerInvalid: see `resolve_owner`.
         """
-        app_id = require_app_or_user(principal)
-        parsed = parse_policy(document)
-        async with self._database.tenant(app_id) as uow:
-            await store.lock_policy(uow, app_id, policy_id)
-            policy = await self._visible_policy(uow, principal, policy_id)
-            if policy.owner_user_id != principal.user_id:
-                raise OwnerRequired("only who made the policy may change it")
-            before = policy
+        async with self._database.tenant(require_app_or_user(principal)) as uow:
+            return await self.change_policy(uow, principal, policy_id, document, owner)
+
+    async def change_policy(
+        self, uow: UnitOfWork, principal: Principal, policy_id: str, document: object, owner: NewOwner | None = None
+    ) -> Policy:
+        """`update_policy` in the caller's transaction."""
+        app_id, parsed = require_app_or_user(principal), parse_policy(document)
+        await store.lock_policy(uow, app_id, policy_id)
+        policy = await self._visible_policy(uow, principal, policy_id)
+        by = await self._require_owner(uow, principal, policy, "only who made the policy may change it")
+        before = policy
+        policy = replace(
+            policy,
+            name=parsed.name,
+            revision=policy.revision + 1,
+            rules=list(parsed.document["rules"]),
+            updated_at=self._clock.now(),
+        )
+        if owner is not None:
+            given = await resolve_owner(uow, app_id, owner)
             policy = replace(
                 policy,
-                name=parsed.name,
-                revision=policy.revision + 1,
-                rules=list(parsed.document["rules"]),
-                updated_at=self._clock.now(),
+                owner_user_id=None if given.user_id is None else UserId(given.user_id),
+                owner_key_id=given.key_id,
+                owner_quorum_id=given.quorum_id,
             )
-            await self._check_sets(uow, principal, parsed)
-            await store.update_policy(uow, policy, dict(parsed.document), principal.label)
-            await self._seals.change(uow, app_id, Kind.POLICY, policy.id, _content(before), _content(policy))
-            await self._seal_document(uow, policy, parsed.document)
-            await link_policy(uow, app_id, policy.id, set_ids(parsed))
-            self._audit.append(uow, _policy_event(principal, policy, "policy.changed"))
+        await self._check_sets(uow, principal, parsed)
+        await store.update_policy(uow, policy, dict(parsed.document), principal.label)
+        await self._seals.change(uow, app_id, Kind.POLICY, policy.id, _content(before), _content(policy))
+        await self._seal_document(uow, policy, parsed.document)
+        await link_policy(uow, app_id, policy.id, set_ids(parsed))
+        self._audit.append(uow, _policy_event(principal, policy, "policy.changed", by))
         return policy
 
     async def _seal_document(self, uow: UnitOfWork, policy: Policy, document: Mapping[str, object]) -> None:
@@ -167,17 +198,23 @@ class PolicyService(Base):
 
 
 def _content(policy: Policy) -> Content:
-    return contents.of_policy(policy.app_id, policy.owner_user_id, policy.revision)
+    return contents.of_policy(policy.app_id, policy.owner_user_id, policy.owner_id, policy.revision)
 
 
-def _policy_event(principal: Principal, policy: Policy, action: str) -> AuditEvent:
+def _policy_event(principal: Principal, policy: Policy, action: str, by: tuple[str, ...] = ()) -> AuditEvent:
     return AuditEvent(
         app_id=policy.app_id,
         subject=policy.id,
         actor=principal.label,
         action=action,
         resource=f"policy:{policy.id}",
-        facts={"name": policy.name, "revision": policy.revision, "document_sha256": _document_hash(policy)},
+        facts={
+            "name": policy.name,
+            "revision": policy.revision,
+            "document_sha256": _document_hash(policy),
+            "owner": policy.owner_user_id or policy.owner_id,
+            **({"authorized_by": list(by)} if by else {}),
+        },
         correlation_id=current_correlation_id(),
     )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from lockstep.custody.access.schemas import Name, Strict
+from lockstep.custody.authority.types import NewOwner
 from lockstep.kit.money import Amount, AmountIn
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
@@ -37,6 +38,16 @@ class WalletPatch(Strict):
     policy_ids: Annotated[list[Id], Field(max_length=10)] | None = None
     display_name: Name | None = None
     status: Literal["active", "frozen"] | None = None
+    owner_user_id: Id | None = Field(None, description="Gives the wallet to a user; null takes its owner away.")
+    owner_id: Id | None = Field(
+        None, description="Gives the wallet to an authorization key or a quorum; null takes its owner away."
+    )
+
+    def new_owner(self) -> NewOwner | None:
+        """To whom the wallet is given; None: it stays whose it is."""
+        if not {"owner_user_id", "owner_id"} & self.model_fields_set:
+            return None
+        return NewOwner(user_id=self.owner_user_id, owner_id=self.owner_id)
 
 
 class WalletOut(Strict):
@@ -47,6 +58,7 @@ class WalletOut(Strict):
     chain_type: str
     public_key: str
     owner_user_id: str | None
+    owner_id: str | None
     policy_ids: list[str]
     display_name: str | None
     external_id: str | None
@@ -73,6 +85,22 @@ class PolicyIn(BaseModel):
     )
 
 
+class OwnedPolicyIn(PolicyIn):
+    """A policy document, and the authorization key or quorum that must sign its changes."""
+
+    owner_id: Id | None = Field(
+        None, description="Where it is absent from a change, the owner stays; null takes it away."
+    )
+
+    def document(self) -> dict[str, Any]:
+        """The document alone."""
+        return self.model_dump(exclude={"owner_id"})
+
+    def new_owner(self) -> NewOwner | None:
+        """To whom the policy is given; None: it stays whose it is."""
+        return NewOwner(owner_id=self.owner_id) if "owner_id" in self.model_fields_set else None
+
+
 class PolicyOut(Strict):
     """A policy with its revision in force."""
 
@@ -81,6 +109,7 @@ class PolicyOut(Strict):
     name: str
     chain_type: str
     owner_user_id: str | None
+    owner_id: str | None
     revision: int
     rules: list[dict[str, Any]]
     created_at: str
@@ -277,6 +306,14 @@ class QuoteOut(Strict):
     simulation: dict[str, Any]
 
 
+class AuthorizationOut(Strict):
+    """How many members of the owner, or the key of the session signer, must authorise a request, and how many did."""
+
+    owner_id: str | None
+    needed: int
+    given: int
+
+
 class PreviewOut(Strict):
     """What a person is shown before something is signed; the digest binds all of it."""
 
@@ -285,6 +322,9 @@ class PreviewOut(Strict):
     method: MethodName
     view: ViewOut
     verdict: VerdictOut
+    authorization: AuthorizationOut | None = Field(
+        description="What keys must sign before it is carried out; null: the caller's credentials are enough."
+    )
     quote: QuoteOut | None
 
 

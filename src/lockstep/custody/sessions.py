@@ -17,7 +17,6 @@ from lockstep.custody.access.secrets import SESSION, new_token
 from lockstep.custody.audit import AuditEvent
 from lockstep.custody.base import Base, after_of, require_app_or_user
 from lockstep.custody.errors import (
-    OwnerRequired,
     SessionInvalid,
     SessionSignerNotFound,
 )
@@ -61,7 +60,7 @@ class SessionService(Base):
 
         Raises:
             WalletNotFound, PolicyNotFound: there is none for this caller.
-            OwnerRequired: the wallet has an owner, and that is not the caller.
+            OwnerRequired, AuthorizationInsufficient: the wallet has an owner, who has not authorised it.
             SessionInvalid: an end in the past or too far away, no methods, unknown ones, or an unknown module.
             CallerNotAllowed: a session signer grants nothing.
         """
@@ -84,16 +83,16 @@ class SessionService(Base):
         )
         async with self._database.tenant(app_id) as uow:
             wallet = await self._visible_wallet(uow, principal, wallet_id)
-            if wallet.owner_user_id != principal.user_id:
-                raise OwnerRequired("this wallet has an owner; only the owner grants session signers")
             await self._seals.check(uow, app_id, [(Kind.WALLET, wallet.id, wallet_content(wallet))])
+            refusal = "this wallet has an owner; only the owner grants session signers"
+            by = await self._require_owner(uow, principal, wallet, refusal)
             await self._check_policies(uow, principal, terms.policy_ids)
             await store.insert_session(uow, session, token_hash, principal.label)
             await self._seals.add(uow, app_id, Kind.SESSION, {session.id: _content(session)})
             if token_hash is not None:
                 content = contents.of_session_token(app_id, session.id)
                 await self._seals.add(uow, app_id, Kind.SESSION_TOKEN, {token_hash.hex(): content})
-            await self._record_session(uow, principal, session, "session_signer.created")
+            await self._record_session(uow, principal, session, "session_signer.created", by)
         return session, token
 
     async def list_session_signers(
@@ -153,7 +152,14 @@ class SessionService(Base):
                 expected = ", ".join(f"module:{name}" for name in sorted(self._modules))
                 raise SessionInvalid(f"expected token or {expected} as the grantee")
 
-    async def _record_session(self, uow: UnitOfWork, principal: Principal, session: SessionSigner, action: str) -> None:
+    async def _record_session(
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        session: SessionSigner,
+        action: str,
+        by: tuple[str, ...] = (),
+    ) -> None:
         shown = describe_session(session)
         self._audit.append(
             uow,
@@ -163,7 +169,7 @@ class SessionService(Base):
                 actor=principal.label,
                 action=action,
                 resource=f"wallet:{session.wallet_id}",
-                facts={"session_signer": shown},
+                facts={"session_signer": shown, **({"authorized_by": list(by)} if by else {})},
                 correlation_id=current_correlation_id(),
             ),
         )
@@ -186,6 +192,7 @@ def _content(session: SessionSigner) -> Content:
         session.app_id,
         session.wallet_id,
         session.grantee,
+        session.authorization_key_id,
         session.status,
         session.expires_at,
         session.allowed_methods,

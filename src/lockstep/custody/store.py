@@ -8,18 +8,20 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
+from lockstep.custody.authority.store import list_quorums_of_user
 from lockstep.custody.types import Policy, PolicyRevision, SessionSigner, Wallet
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
 from lockstep.kit.money import from_numeric
 
 WALLET: LiteralString = """
-select id, app_id, address, chain_type, public_key, policy_ids, owner_user_id, display_name, external_id,
+select id, app_id, address, chain_type, public_key, policy_ids, owner_user_id, owner_key_id,
+    owner_quorum_id, display_name, external_id,
     status, archived_at, version, created_at
 from wallets
 """
 _POLICY = """
-select p.id, p.app_id, p.name, p.chain_type, p.owner_user_id, p.revision, p.created_at, p.updated_at, r.document
+select p.id, p.app_id, p.name, p.chain_type, p.owner_user_id, p.owner_key_id, p.owner_quorum_id, p.revision, p.created_at, p.updated_at, r.document
 from policies p join policy_revisions r on r.app_id = p.app_id and r.policy_id = p.id and r.revision = p.revision
 """
 
@@ -42,31 +44,47 @@ async def find_wallet_by_address(uow: UnitOfWork, address: str) -> Wallet | None
 
 
 async def list_owned_ids(uow: UnitOfWork, app_id: AppId, user_id: UserId) -> list[WalletId]:
-    """Ids of the wallets that a user owns."""
-    rows = await uow.fetch("select id from wallets where app_id = %s and owner_user_id = %s", (app_id, user_id))
+    """Ids of the wallets that a user owns, alone or with others."""
+    rows = await uow.fetch(
+        "select id from wallets where app_id = %s and owner_user_id = %s"
+        " union all select id from wallets where app_id = %s and owner_quorum_id = any(%s)",
+        (app_id, user_id, app_id, await list_quorums_of_user(uow, app_id, user_id)),
+    )
     return [WalletId(row["id"]) for row in rows]
 
 
 async def update_wallet(uow: UnitOfWork, wallet: Wallet, now: datetime) -> Wallet:
-    """Write what can change: policies, name and status; counts the version up."""
+    """Write what can change: policies, name, status and owner; counts the version up."""
     row = await uow.get(
-        "update wallets set policy_ids = %s, display_name = %s, status = %s, version = version + 1, updated_at = %s"
-        " where app_id = %s and id = %s returning *",
-        (list(wallet.policy_ids), wallet.display_name, wallet.status, now, wallet.app_id, wallet.id),
+        "update wallets set policy_ids = %s, display_name = %s, status = %s, owner_user_id = %s, owner_key_id = %s,"
+        " owner_quorum_id = %s, version = version + 1, updated_at = %s where app_id = %s and id = %s returning *",
+        (
+            list(wallet.policy_ids),
+            wallet.display_name,
+            wallet.status,
+            wallet.owner_user_id,
+            wallet.owner_key_id,
+            wallet.owner_quorum_id,
+            now,
+            wallet.app_id,
+            wallet.id,
+        ),
     )
     return wallet_of(row)
 
 
 async def insert_policy(uow: UnitOfWork, policy: Policy, document: dict[str, Any], created_by: str) -> None:
     await uow.execute(
-        "insert into policies (id, app_id, name, chain_type, owner_user_id, revision, created_at, updated_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        "insert into policies (id, app_id, name, chain_type, owner_user_id, owner_key_id, owner_quorum_id, revision,"
+        " created_at, updated_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             policy.id,
             policy.app_id,
             policy.name,
             policy.chain_type,
             policy.owner_user_id,
+            policy.owner_key_id,
+            policy.owner_quorum_id,
             policy.revision,
             policy.created_at,
             policy.updated_at,
@@ -78,8 +96,18 @@ async def insert_policy(uow: UnitOfWork, policy: Policy, document: dict[str, Any
 async def update_policy(uow: UnitOfWork, policy: Policy, document: dict[str, Any], changed_by: str) -> None:
     """Put a new revision in force."""
     await uow.execute(
-        "update policies set name = %s, revision = %s, updated_at = %s where app_id = %s and id = %s",
-        (policy.name, policy.revision, policy.updated_at, policy.app_id, policy.id),
+        "update policies set name = %s, revision = %s, updated_at = %s, owner_user_id = %s, owner_key_id = %s,"
+        " owner_quorum_id = %s where app_id = %s and id = %s",
+        (
+            policy.name,
+            policy.revision,
+            policy.updated_at,
+            policy.owner_user_id,
+            policy.owner_key_id,
+            policy.owner_quorum_id,
+            policy.app_id,
+            policy.id,
+        ),
     )
     await _insert_revision(uow, policy, document, changed_by)
 
@@ -221,6 +249,8 @@ def wallet_of(row: Row) -> Wallet:
         public_key=bytes(row["public_key"]),
         policy_ids=tuple(row["policy_ids"]),
         owner_user_id=None if row["owner_user_id"] is None else UserId(row["owner_user_id"]),
+        owner_key_id=row["owner_key_id"],
+        owner_quorum_id=row["owner_quorum_id"],
         display_name=row["display_name"],
         external_id=row["external_id"],
         status=row["status"],
@@ -248,6 +278,8 @@ def _policy(row: Row) -> Policy:
         name=row["name"],
         chain_type=row["chain_type"],
         owner_user_id=None if row["owner_user_id"] is None else UserId(row["owner_user_id"]),
+        owner_key_id=row["owner_key_id"],
+        owner_quorum_id=row["owner_quorum_id"],
         revision=row["revision"],
         rules=row["document"]["rules"],
         created_at=row["created_at"],

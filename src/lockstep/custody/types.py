@@ -73,6 +73,8 @@ class Wallet:
     """Uncompressed point, 65 bytes."""
     policy_ids: tuple[str, ...]
     owner_user_id: UserId | None
+    owner_key_id: str | None = None
+    owner_quorum_id: str | None = None
     display_name: str | None
     external_id: str | None = None
     """The app's own id for it, written once."""
@@ -81,6 +83,11 @@ class Wallet:
     """When it was put away; an archived wallet signs nothing."""
     version: int
     created_at: datetime
+
+    @property
+    def owner_id(self) -> str | None:
+        """The authorization key or quorum that owns it; None: a user does, or nobody."""
+        return self.owner_key_id or self.owner_quorum_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +99,17 @@ class Policy:
     name: str
     chain_type: str
     owner_user_id: UserId | None
+    owner_key_id: str | None = None
+    owner_quorum_id: str | None = None
     revision: int
     rules: list[dict[str, object]]
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def owner_id(self) -> str | None:
+        """The authorization key or quorum that owns it; None: a user does, or nobody."""
+        return self.owner_key_id or self.owner_quorum_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +193,8 @@ class Decision:
     policy_id: str | None
     """The policy that decided; None where none was asked."""
     rule_id: str | None
+    authorized_by: tuple[str, ...] = ()
+    """Keys (with their revision) and users that authorised it for the owner, or as the session signer."""
     revisions: Mapping[str, int]
     """Revision of every attached policy, and of every condition set that one of them names, by id."""
     decided_at: datetime

@@ -21,6 +21,7 @@ def describe_wallet(wallet: Wallet) -> dict[str, Any]:
         "chain_type": wallet.chain_type,
         "public_key": "0x" + wallet.public_key.hex(),
         "owner_user_id": wallet.owner_user_id,
+        "owner_id": wallet.owner_id,
         "policy_ids": list(wallet.policy_ids),
         "display_name": wallet.display_name,
         "external_id": wallet.external_id,
@@ -39,6 +40,7 @@ def describe_policy(policy: Policy) -> dict[str, Any]:
         "name": policy.name,
         "chain_type": policy.chain_type,
         "owner_user_id": policy.owner_user_id,
+        "owner_id": policy.owner_id,
         "revision": policy.revision,
         "rules": policy.rules,
         "created_at": rfc3339(policy.created_at),
@@ -122,7 +124,7 @@ def describe_session(session: SessionSigner) -> dict[str, Any]:
 
 def describe_preview(preview: Preview) -> dict[str, Any]:
     """A preview as a person is shown it."""
-    ruling, quote = preview.ruling, preview.quote
+    ruling, quote, authorisation = preview.ruling, preview.quote, preview.authorisation
     return {
         "digest": preview.digest,
         "expires_at": None if preview.expires_at is None else rfc3339(preview.expires_at),
@@ -136,6 +138,9 @@ def describe_preview(preview: Preview) -> dict[str, Any]:
             "rule_id": ruling.rule_id,
             "policy_revisions": dict(ruling.revisions),
         },
+        "authorization": None
+        if authorisation is None
+        else {"owner_id": preview.owner_id, "needed": authorisation.needed, "given": authorisation.given},
         "quote": None
         if quote is None
         else {

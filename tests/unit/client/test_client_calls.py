@@ -215,6 +215,7 @@ def test_clients__methods__the_same_on_both() -> None:
     assert list(shown.parameters) == [
         "policy_ids",
         "owner_user_id",
+        "owner_id",
         "display_name",
         "external_id",
         "idempotency_key",

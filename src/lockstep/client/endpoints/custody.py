@@ -28,6 +28,7 @@ def create_wallet(
     *,
     policy_ids: Sequence[str] = (),
     owner_user_id: str | None = None,
+    owner_id: str | None = None,
     display_name: str | None = None,
     external_id: str | None = None,
     idempotency_key: str | None = None,
@@ -35,10 +36,15 @@ def create_wallet(
     """Make a wallet. A user's wallet is owned by that user.
 
     Args:
+        owner_id: authorization key or quorum that must sign every request about it, see `Client.signed_by`.
         external_id: your own id for it, 1 to 64 letters, digits, "-" and "_"; it never changes.
     """
     body = given(
-        policy_ids=list(policy_ids), owner_user_id=owner_user_id, display_name=display_name, external_id=external_id
+        policy_ids=list(policy_ids),
+        owner_user_id=owner_user_id,
+        owner_id=owner_id,
+        display_name=display_name,
+        external_id=external_id,
     )
     key = idempotency_key or new_idempotency_key()
     return send("POST", "/v1/wallets", of(Wallet), body, idempotency_key=key)
@@ -50,7 +56,8 @@ def create_wallets(
     """Make up to 100 wallets, all of them or none; in the order of the request.
 
     Args:
-        wallets: of each what `create_wallet` takes: `policy_ids`, `owner_user_id`, `display_name`, `external_id`.
+        wallets: of each what `create_wallet` takes: `policy_ids`, `owner_user_id`, `owner_id`, `display_name`,
+            `external_id`.
     """
     body = {"wallets": [dict(one) for one in wallets]}
     key = idempotency_key or new_idempotency_key()
@@ -104,19 +111,35 @@ def update_wallet(
     policy_ids: Sequence[str] | None = None,
     display_name: str | None = None,
     status: str | None = None,
+    owner_user_id: str | None = None,
+    owner_id: str | None = None,
+    takes_owner_away: bool = False,
 ) -> Request[Wallet]:
-    """Change policies, name or status ("active", "frozen"). A frozen wallet signs nothing, at once."""
+    """Change policies, name, status ("active", "frozen") or owner. A frozen wallet signs nothing, at once.
+
+    Args:
+        owner_user_id, owner_id: gives the wallet to a user, or to an authorization key or quorum.
+        takes_owner_away: gives the wallet to nobody: the app's secret is enough from then on.
+    """
     policies = None if policy_ids is None else list(policy_ids)
-    body = given(policy_ids=policies, display_name=display_name, status=status)
+    body = given(
+        policy_ids=policies, display_name=display_name, status=status, owner_user_id=owner_user_id, owner_id=owner_id
+    )
+    if takes_owner_away:
+        body["owner_id"] = None
     return send("PATCH", f"/v1/wallets/{segment(wallet_id)}", of(Wallet), body, is_repeatable=True)
 
 
 # --- policies and session signers -------------------------------------------------------------------------------------
 
 
-def create_policy(document: Mapping[str, Any]) -> Request[Policy]:
-    """Check a policy document and keep it as revision 1."""
-    return send("POST", "/v1/policies", of(Policy), dict(document))
+def create_policy(document: Mapping[str, Any], *, owner_id: str | None = None) -> Request[Policy]:
+    """Check a policy document and keep it as revision 1.
+
+    Args:
+        owner_id: authorization key or quorum that must sign every change.
+    """
+    return send("POST", "/v1/policies", of(Policy), {**document, **given(owner_id=owner_id)})
 
 
 def get_policy(policy_id: str) -> Request[Policy]:
@@ -129,9 +152,16 @@ def list_policies(*, cursor: str | None = None, limit: int | None = None) -> Req
     return listing("/v1/policies", Policy, cursor=cursor, limit=limit)
 
 
-def update_policy(policy_id: str, document: Mapping[str, Any]) -> Request[Policy]:
-    """Put a whole new document in force as the next revision."""
-    return send("PATCH", f"/v1/policies/{segment(policy_id)}", of(Policy), dict(document))
+def update_policy(
+    policy_id: str, document: Mapping[str, Any], *, owner_id: str | None = None, takes_owner_away: bool = False
+) -> Request[Policy]:
+    """Put a whole new document in force as the next revision.
+
+    Args:
+        owner_id: gives the policy to an authorization key or quorum. takes_owner_away: to nobody.
+    """
+    owner = {"owner_id": None} if takes_owner_away else given(owner_id=owner_id)
+    return send("PATCH", f"/v1/policies/{segment(policy_id)}", of(Policy), {**document, **owner})
 
 
 def list_policy_revisions(

@@ -18,6 +18,7 @@ from lockstep.client.models.authority import KeyQuorum, RegisteredKey
 from lockstep.client.models.condition_sets import ConditionSet, ConditionSetItem
 from lockstep.client.models.custody import (
     AuditEntry,
+    Authorization,
     ChangedRule,
     ConditionTrace,
     Detail,
@@ -58,6 +59,7 @@ __all__ = [
     "App",
     "AppSecret",
     "AuditEntry",
+    "Authorization",
     "BlockPoint",
     "BookOrder",
     "Caller",

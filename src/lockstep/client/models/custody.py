@@ -19,6 +19,7 @@ class Wallet(Model):
     chain_type: str
     public_key: str
     owner_user_id: str | None
+    owner_id: str | None = None
     policy_ids: tuple[str, ...]
     display_name: str | None
     external_id: str | None = None
@@ -37,6 +38,7 @@ class Policy(Model):
     name: str
     chain_type: str
     owner_user_id: str | None
+    owner_id: str | None = None
     revision: int
     rules: tuple[Mapping[str, Any], ...]
     created_at: datetime
@@ -180,6 +182,15 @@ class Quote(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Authorization(Model):
+    """How many keys and users must authorise a request, and how many did."""
+
+    owner_id: str | None
+    needed: int
+    given: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview(Model):
     """What a request would do. Sending the digest along refuses the request when any of this has changed."""
 
@@ -188,6 +199,7 @@ class Preview(Model):
     method: str
     view: View
     verdict: Verdict
+    authorization: Authorization | None = None
     quote: Quote | None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from lockstep.custody.access.store import list_unknown_users
 from lockstep.custody.authority import store
 from lockstep.custody.authority.errors import OwnerInvalid, OwnerNotFound, RequestReplayed
 from lockstep.custody.authority.proofs import RequestProof
 from lockstep.custody.authority.rules import authorise, insufficient, is_satisfiable
-from lockstep.custody.authority.types import Owner
+from lockstep.custody.authority.types import NewOwner, Owner, OwnerColumns
+from lockstep.custody.errors import UserNotFound
 from lockstep.custody.types import Principal
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId
@@ -37,15 +39,24 @@ async def use_up(uow: UnitOfWork, principal: Principal) -> None:
         raise RequestReplayed
 
 
-async def get_new_owner(uow: UnitOfWork, app_id: AppId, owner_id: str) -> Owner:
-    """A key or quorum that something may be given to.
+async def resolve_owner(uow: UnitOfWork, app_id: AppId, new: NewOwner) -> OwnerColumns:
+    """To whom something may be given.
 
     Raises:
-        OwnerNotFound: the app has none with this id. OwnerInvalid: it could never authorise anything.
+        UserNotFound, OwnerNotFound: the app has none with this id.
+        OwnerInvalid: a user and a key or quorum, or one that could never authorise anything.
     """
-    owner = await store.find_owner(uow, app_id, owner_id)
+    if new.user_id is not None and new.owner_id is not None:
+        raise OwnerInvalid("expected owner_user_id or owner_id, was both")
+    if new.user_id is not None and await list_unknown_users(uow, app_id, [new.user_id]):
+        raise UserNotFound
+    if new.owner_id is None:
+        return OwnerColumns(user_id=new.user_id)
+    owner = await store.find_owner(uow, app_id, new.owner_id)
     if owner is None:
         raise OwnerNotFound
     if not is_satisfiable(owner):
         raise OwnerInvalid("too few of its keys are active: it could never authorise anything")
-    return owner
+    if owner.kind == "authorization_key":
+        return OwnerColumns(key_id=owner.id)
+    return OwnerColumns(quorum_id=owner.id)

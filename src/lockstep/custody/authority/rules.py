@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lockstep.custody.authority.errors import AuthorizationInsufficient, QuorumInvalid
-from lockstep.custody.authority.types import Authorisation, Owner, Proof
+from lockstep.custody.authority.types import Authorisation, Owner, OwnerKey, Proof
 
 MAX_MEMBERS: Final = 20
 """Members of one quorum."""
@@ -60,6 +60,11 @@ def insufficient(owner: Owner, authorisation: Authorisation) -> AuthorizationIns
         needed=authorisation.needed,
         given=authorisation.given,
     )
+
+
+def owner_of_one(key: OwnerKey) -> Owner:
+    """A single key as an owner."""
+    return Owner(id=key.id, kind="authorization_key", threshold=1, keys=(key,))
 
 
 def is_satisfiable(owner: Owner, without_key: str | None = None) -> bool:

@@ -191,6 +191,17 @@ async def list_parents(uow: UnitOfWork, app_id: AppId, quorum_id: str) -> list[O
     return [owner for row in rows if (owner := read_owner(row["owner"])) is not None]
 
 
+async def list_quorums_of_user(uow: UnitOfWork, app_id: AppId, user_id: str) -> list[str]:
+    """Ids of the quorums in which a user stands, directly or in a quorum in them."""
+    rows = await uow.fetch(
+        "with direct as (select quorum_id as id from key_quorum_members where app_id = %(app_id)s and user_id = %(id)s)"
+        " select id from direct union select m.quorum_id from key_quorum_members m join direct d on m.child_id = d.id"
+        " where m.app_id = %(app_id)s",
+        {"app_id": app_id, "id": user_id},
+    )
+    return [row["id"] for row in rows]
+
+
 # --- used requests ----------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,24 @@ class Owner:
             yield from quorum.user_ids
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOwner:
+    """To whom something is given; neither: to nobody, so that the app's secret is enough."""
+
+    user_id: str | None = None
+    owner_id: str | None = None
+    """Id of an authorization key or a quorum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerColumns:
+    """An owner as rows name it: at most one of the three."""
+
+    user_id: str | None = None
+    key_id: str | None = None
+    quorum_id: str | None = None
+
+
 class Proof(Protocol):
     """What a caller shows beside its credentials."""
 

@@ -10,6 +10,8 @@ from lockstep.chains.evm import BadAddress, parse_address
 from lockstep.custody import errors, views
 from lockstep.custody.access.api import TENANT_ERRORS, Authenticate, IdPath
 from lockstep.custody.access.schemas import Strict
+from lockstep.custody.authority.api import SIGNED
+from lockstep.custody.authority.errors import OwnerInvalid, OwnerNotFound
 from lockstep.custody.execution import SignerBusy, SignerUnavailable
 from lockstep.custody.idempotency import claim_for
 from lockstep.custody.registry import schemas
@@ -29,10 +31,12 @@ _MAKING = (
     errors.UserNotFound,
     errors.TooManyPolicies,
     errors.ExternalIdTaken,
+    OwnerNotFound,
+    OwnerInvalid,
     SignerUnavailable,
     SignerBusy,
 )
-_CHANGING = (*TENANT_ERRORS, errors.WalletNotFound, errors.OwnerRequired)
+_CHANGING = (*TENANT_ERRORS, *SIGNED, errors.WalletNotFound, errors.OwnerRequired)
 
 
 def registry_router(registry: WalletRegistry, authenticate: Authenticate) -> APIRouter:

@@ -19,6 +19,7 @@ class WalletIn(Strict):
     chain_type: Literal["ethereum"] = "ethereum"
     policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
     owner_user_id: Id | None = None
+    owner_id: Id | None = Field(None, description="Authorization key or quorum that signs every request about it.")
     display_name: Name | None = None
     external_id: Annotated[str, StringConstraints(pattern=EXTERNAL_ID)] | None = Field(
         None, description="Your own id for it, unique in the app; it never changes."
@@ -28,6 +29,7 @@ class WalletIn(Strict):
         return NewWallet(
             policy_ids=tuple(self.policy_ids),
             owner_user_id=self.owner_user_id,
+            owner_id=self.owner_id,
             display_name=self.display_name,
             external_id=self.external_id,
         )

@@ -13,8 +13,11 @@ from typing import Any
 
 from lockstep.custody import store
 from lockstep.custody.access.store import list_unknown_users
+from lockstep.custody.authority.guard import resolve_owner
+from lockstep.custody.authority.store import list_quorums_of_user
+from lockstep.custody.authority.types import NewOwner
 from lockstep.custody.base import after_of, require_app_or_user
-from lockstep.custody.errors import CallerNotAllowed, ExternalIdTaken, OwnerRequired, UserNotFound
+from lockstep.custody.errors import CallerNotAllowed, ExternalIdTaken, UserNotFound
 from lockstep.custody.execution import NewKey
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.registry.store import insert_wallets, list_taken, list_wallets, set_archived
@@ -92,10 +95,14 @@ class WalletRegistry(WalletService):
                 return Page([], None)
             wanted = replace(wanted, user_id=principal.user_id)
         async with self._database.tenant(principal.tenant) as uow:
+            shared = None
+            if principal.kind == "user" and principal.user_id is not None:
+                shared = await list_quorums_of_user(uow, principal.tenant, principal.user_id)
             wallets = await list_wallets(
                 uow,
                 principal.tenant,
                 wanted,
+                quorum_ids=shared,
                 wallet_id=principal.wallet_id if principal.kind == "session" else None,
                 after=after_of(cursor),
                 limit=limit + 1,
@@ -107,21 +114,22 @@ class WalletRegistry(WalletService):
 
         Raises:
             WalletNotFound: there is none for this caller.
-            OwnerRequired: the wallet has an owner, and the app asks.
+            OwnerRequired, AuthorizationInsufficient: the wallet has an owner, who has not authorised it.
             CallerNotAllowed: a session signer.
         """
         app_id = require_app_or_user(principal)
         async with self._database.tenant(app_id) as uow:
             await store.lock_wallet(uow, app_id, wallet_id)
             wallet = await self._visible_wallet(uow, principal, wallet_id)
-            if principal.kind == "app" and wallet.owner_user_id is not None:
-                raise OwnerRequired("this wallet has an owner; only the owner archives and restores it")
+            refusal = "this wallet has an owner; only the owner archives and restores it"
+            by = await self._require_owner(uow, principal, wallet, refusal)
             if archived == (wallet.archived_at is not None):
                 return wallet
             now = self._clock.now()
             before, wallet = wallet, await set_archived(uow, wallet, now if archived else None, now)
             await self._reseal(uow, before, wallet)
-            await self._record(uow, principal, wallet, "wallet.archived" if archived else "wallet.restored", {})
+            facts = {"authorized_by": list(by)} if by else {}
+            await self._record(uow, principal, wallet, "wallet.archived" if archived else "wallet.restored", facts)
         return wallet
 
     # --- making -------------------------------------------------------------------------------------------------------
@@ -132,13 +140,14 @@ class WalletRegistry(WalletService):
         """The wallets with their owners, if all of them can be made."""
         app_id = require_app_or_user(principal)
         if principal.kind == "user":
-            if any(one.owner_user_id not in (None, principal.user_id) for one in wanted):
+            if any(one.owner_id is not None or one.owner_user_id not in (None, principal.user_id) for one in wanted):
                 raise CallerNotAllowed("a user makes wallets for itself only")
             wanted = [replace(one, owner_user_id=principal.user_id) for one in wanted]
         else:
             owners = {one.owner_user_id for one in wanted if one.owner_user_id is not None}
             if owners and (unknown := await list_unknown_users(uow, app_id, sorted(owners))):
                 raise UserNotFound(f"there is no user {unknown[0][:64]}")
+        wanted = await _with_owners(uow, app_id, wanted)
         for policy_ids in {one.policy_ids for one in wanted}:
             await self._check_policies(uow, principal, policy_ids)
         names = Counter(one.external_id for one in wanted if one.external_id is not None)
@@ -171,6 +180,8 @@ class WalletRegistry(WalletService):
                 public_key=key.public_key,
                 policy_ids=tuple(dict.fromkeys(one.policy_ids)),
                 owner_user_id=None if one.owner_user_id is None else UserId(one.owner_user_id),
+                owner_key_id=one.owned_by.key_id,
+                owner_quorum_id=one.owned_by.quorum_id,
                 display_name=one.display_name,
                 external_id=one.external_id,
                 status="active",
@@ -199,7 +210,7 @@ class WalletRegistry(WalletService):
                     {
                         "address": wallet.address,
                         "policy_ids": list(wallet.policy_ids),
-                        "owner": wallet.owner_user_id,
+                        "owner": wallet.owner_user_id or wallet.owner_id,
                         "external_id": wallet.external_id,
                         "decision_id": decision_id,
                     },
@@ -209,3 +220,10 @@ class WalletRegistry(WalletService):
         )
         await append(uow, *(stream_event(wallet, "wallet_created") for wallet in wallets))
         return wallets
+
+
+async def _with_owners(uow: UnitOfWork, app_id: AppId, wanted: Sequence[NewWallet]) -> list[NewWallet]:
+    """The wallets with what the ids of keys and quorums stand for."""
+    news = {NewOwner(user_id=one.owner_user_id, owner_id=one.owner_id) for one in wanted if one.owner_id is not None}
+    owners = {new.owner_id: await resolve_owner(uow, app_id, new) for new in news}
+    return [replace(one, owned_by=owners.get(one.owner_id, one.owned_by)) for one in wanted]

@@ -26,8 +26,9 @@ async def insert_wallets(uow: UnitOfWork, made: Sequence[tuple[Wallet, NewKey]])
     try:
         await uow.execute_many(
             "insert into wallets (id, app_id, address, chain_type, public_key, share_set, auth_share, recovery_share,"
-            " owner_user_id, policy_ids, display_name, external_id, status, version, created_at, updated_at)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " owner_user_id, owner_key_id, owner_quorum_id, policy_ids, display_name, external_id, status, version,"
+            " created_at, updated_at)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [_row(wallet, key) for wallet, key in made],
         )
     except psycopg.errors.UniqueViolation as error:
@@ -46,16 +47,23 @@ async def list_taken(uow: UnitOfWork, app_id: AppId, external_ids: Sequence[str]
 
 
 async def list_wallets(
-    uow: UnitOfWork, app_id: AppId, wanted: WalletFilter, *, wallet_id: str | None, after: str | None, limit: int
+    uow: UnitOfWork,
+    app_id: AppId,
+    wanted: WalletFilter,
+    *,
+    wallet_id: str | None,
+    quorum_ids: Sequence[str] | None = None,
+    after: str | None,
+    limit: int,
 ) -> list[Wallet]:
-    """Wallets in the order of their making.
+    """Wallets in the order of their making; those of the filter's user include those of the quorums.
 
     Only what is asked for stands in the query: a condition that holds for null as well keeps the planner from its index.
     """
     conditions: list[LiteralString] = ["app_id = %s"]
     params: list[object] = [app_id]
     filters: list[tuple[LiteralString, object]] = [
-        ("owner_user_id = %s", wanted.user_id),
+        ("owner_user_id = %s", None if quorum_ids else wanted.user_id),
         ("id = %s", wallet_id),
         ("address = %s", wanted.address),
         ("external_id = %s", wanted.external_id),
@@ -66,6 +74,9 @@ async def list_wallets(
         if value is not None:
             conditions.append(condition)
             params.append(value)
+    if quorum_ids:
+        conditions.append("(owner_user_id = %s or owner_quorum_id = any(%s))")
+        params += [wanted.user_id, list(quorum_ids)]
     if wanted.status == "active":
         conditions.append("status = 'active'")
     elif wanted.status == "frozen":
@@ -97,6 +108,8 @@ def _row(wallet: Wallet, key: NewKey) -> tuple[object, ...]:
         key.auth_share,
         key.recovery_share,
         wallet.owner_user_id,
+        wallet.owner_key_id,
+        wallet.owner_quorum_id,
         list(wallet.policy_ids),
         wallet.display_name,
         wallet.external_id,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from lockstep.custody.authority.types import OwnerColumns
 
 MAX_BATCH: Final = 100
 """Wallets that one request may make."""
@@ -15,6 +17,10 @@ class NewWallet:
 
     policy_ids: tuple[str, ...] = ()
     owner_user_id: str | None = None
+    owner_id: str | None = None
+    """Authorization key or quorum that owns it."""
+    owned_by: OwnerColumns = field(default_factory=OwnerColumns)
+    """What these ids stand for, found out by who makes the wallet."""
     display_name: str | None = None
     external_id: str | None = None
     """The app's own id for it: 1 to 64 letters, digits, ``-`` and ``_``; unique in the app and never changed."""

@@ -43,18 +43,20 @@ def of_wallet(
     app_id: str,
     address: str,
     owner_user_id: str | None,
+    owner_id: str | None,
     policy_ids: Sequence[str],
     status: str,
     *,
     is_archived: bool,
 ) -> Content:
-    return (app_id, address, owner_user_id, tuple(policy_ids), status, is_archived)
+    return (app_id, address, owner_user_id, owner_id, tuple(policy_ids), status, is_archived)
 
 
 def of_session(
     app_id: str,
     wallet_id: str,
     grantee: str,
+    authorization_key_id: str | None,
     status: str,
     expires_at: datetime,
     allowed_methods: Sequence[str],
@@ -62,7 +64,17 @@ def of_session(
     max_value_per_transaction: int | None,
 ) -> Content:
     limit = None if max_value_per_transaction is None else str(max_value_per_transaction)
-    return (app_id, wallet_id, grantee, status, _time(expires_at), tuple(allowed_methods), tuple(policy_ids), limit)
+    return (
+        app_id,
+        wallet_id,
+        grantee,
+        authorization_key_id,
+        status,
+        _time(expires_at),
+        tuple(allowed_methods),
+        tuple(policy_ids),
+        limit,
+    )
 
 
 def of_session_token(app_id: str, session_id: str) -> Content:
@@ -70,9 +82,9 @@ def of_session_token(app_id: str, session_id: str) -> Content:
     return (app_id, session_id)
 
 
-def of_policy(app_id: str, owner_user_id: str | None, revision: int) -> Content:
+def of_policy(app_id: str, owner_user_id: str | None, owner_id: str | None, revision: int) -> Content:
     """Which document of a policy is in force."""
-    return (app_id, owner_user_id, str(revision))
+    return (app_id, owner_user_id, owner_id, str(revision))
 
 
 def of_policy_document(app_id: str, document: Mapping[str, object]) -> Content:
@@ -93,6 +105,7 @@ def of_decision(
     method: str,
     intent: Mapping[str, object] | None,
     revisions: Mapping[str, int],
+    authorized_by: Sequence[str],
 ) -> Content:
     """An allowed decision: what was decided on for whom, under which revisions."""
     return (
@@ -103,6 +116,7 @@ def of_decision(
         method,
         None if intent is None else canonical(dict(intent)).decode(),
         canonical(dict(revisions)).decode(),
+        tuple(authorized_by),
     )
 
 

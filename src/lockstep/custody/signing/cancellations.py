@@ -17,11 +17,11 @@ from lockstep.custody.errors import (
     FeeAboveCeiling,
     SessionMethodDenied,
 )
-from lockstep.custody.signing.rules import check_caller, check_standing, check_wallet
+from lockstep.custody.signing.rules import authorisation_of, check_caller, check_proof, check_standing, check_wallet
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Principal, TransactionIntent
 from lockstep.custody.view import Method
-from lockstep.kit.errors import Forbidden, LockstepError
+from lockstep.kit.errors import Forbidden, LockstepError, Refuse
 
 CANCELLATION: Final = "cancel_transaction"
 """Method of the decisions that stand for cancellations."""
@@ -66,24 +66,30 @@ def refuse_cancellation(principal: Principal, authority: Authority, now: datetim
 
 def refuse_withdrawal(
     principal: Principal, authority: Authority, decided_for: str | None, now: datetime
-) -> Forbidden | None:
+) -> Refuse | None:
     """Why this caller may not take a transaction back; None when it may. Asks for no signature, so frozen is no reason.
 
     Args:
         decided_for: session signer that the transaction was decided for; None: owner or app.
     """
-    refusal = check_caller(principal, authority, now) or _check_session(principal, authority)
+    refusal: Refuse | None = (
+        check_caller(principal, authority, now)
+        or check_proof(principal, authority)
+        or _check_session(principal, authority)
+    )
     if refusal is None and principal.kind == "session" and principal.session_id != decided_for:
         return CallerNotAllowed("a session signer takes back only what it sent itself")
     return refusal
 
 
-def ruling_on_cancellation(authority: Authority) -> Ruling:
+def ruling_on_cancellation(principal: Principal, authority: Authority) -> Ruling:
     """The ruling that allows one."""
+    authorisation = authorisation_of(principal, authority)
     return Ruling(
         allowed=True,
         reason_code="cancellation",
         reason="It sends nothing to the wallet itself, so that a nonce is used up.",
+        authorized_by=() if authorisation is None else authorisation.by,
         revisions=authority.revisions,
     )
 

@@ -35,6 +35,7 @@ from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of, w
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
 from lockstep.custody.signing.rules import (
     PolicyKey,
+    check_proof,
     check_visible,
     has_changed,
     intent_digest,
@@ -157,7 +158,7 @@ class SigningPipeline:
             finished: list[tuple[Claim, str, Outcome | None]] = []
             for job, authority, earlier in zip(jobs, authorities, claimed, strict=True):
                 if earlier is not None:
-                    results.append(earlier)
+                    results.append(_replayed(job.principal, authority, earlier))
                     continue
                 try:
                     result, record = await self._decide(uow, job, authority, policies)
@@ -274,7 +275,7 @@ class SigningPipeline:
     async def _send(self, principal: Principal, wallet_id: WalletId, request: SendTransaction, claim: Claim) -> Outcome:
         terms: ShownTerms | None = None
         if request.preview_digest is not None:
-            replay = await self._find_replay(principal.tenant, claim)
+            replay = await self._find_replay(principal, wallet_id, claim)
             if replay is not None:
                 return replay
             request = with_type(request, self._sender)
@@ -292,6 +293,8 @@ class SigningPipeline:
                     [(wallet_id, principal.session_id)],
                 )
                 (earlier,) = await self._idempotency.sort_out(uow, principal.tenant, [claim], [decision_id], inserted)
+                if earlier is not None:
+                    earlier = _replayed(principal, authorities[0], earlier)
                 if isinstance(earlier, LockstepError):
                     raise earlier
                 if earlier is not None:
@@ -332,9 +335,16 @@ class SigningPipeline:
         assert outcome is not None, "what was not denied has an answer"
         return outcome
 
-    async def _find_replay(self, app_id: AppId, claim: Claim) -> Outcome | None:
-        async with self._database.tenant(app_id) as uow:
-            return await self._idempotency.find(uow, claim)
+    async def _find_replay(self, principal: Principal, wallet_id: WalletId, claim: Claim) -> Outcome | None:
+        async with self._database.tenant(principal.tenant) as uow:
+            earlier = await self._idempotency.find(uow, claim)
+            if earlier is None:
+                return None
+            (found,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+        answer = _replayed(principal, found, earlier)
+        if isinstance(answer, LockstepError):
+            raise answer
+        return answer
 
     async def _keep_refusal(self, app_id: AppId, claim: Claim, error: Refuse) -> None:
         """A refusal that undid the transaction is answered the same next time, if it would come out the same."""
@@ -348,6 +358,15 @@ class SigningPipeline:
                     await self._idempotency.finish(uow, claim, attempt, outcome)
         except (Refuse, Retry):
             return  # another attempt is under way, or the database is away: the refusal itself is the answer
+
+
+def _replayed(
+    principal: Principal, found: Authority | None, earlier: Outcome | LockstepError
+) -> Outcome | LockstepError:
+    """The answer that a request got earlier, for who could ask for it now: it may hold a signature."""
+    if isinstance(earlier, LockstepError) or found is None:
+        return earlier
+    return check_proof(principal, found) or earlier
 
 
 def wallet_key(authority: Authority) -> WalletKey:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from lockstep.custody.authority.types import Authorisation
 from lockstep.custody.errors import PreviewOutdated
 from lockstep.custody.ports import Sender
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.policies import PolicyShelf
-from lockstep.custody.signing.rules import check_visible, rule_on
+from lockstep.custody.signing.rules import authorisation_of, check_visible, rule_on
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Principal, Quote, TransactionIntent
 from lockstep.custody.view import (
@@ -82,6 +83,10 @@ class Preview:
     ruling: Ruling
     quote: Quote | None
     """None: nothing is sent."""
+    owner_id: str | None = None
+    """The key or quorum that must authorise the request; None: the caller's credentials are enough."""
+    authorisation: Authorisation | None = None
+    """How far that is already so."""
 
 
 class Previewer:
@@ -128,7 +133,8 @@ class Previewer:
             view = view_request(request, authority.address)
             policies = await self._shelf.load(uow, [authority])
             members = await load_members(uow, principal, authority, view, policies, now)
-            ruling = rule_on(principal, authority, view, policies, now, members)
+            # What keys must sign is signed when it is asked for: shown is what it will mean then.
+            ruling = rule_on(principal, authority, view, policies, now, members, needs_proof=False)
             digest = self.digest(view, ruling, terms)
             if terms is not None:
                 await store.save_preview(
@@ -146,6 +152,8 @@ class Previewer:
             words=describe(view, self._word_facts),
             ruling=ruling,
             quote=quote,
+            owner_id=None if authority.owner is None else authority.owner.id,
+            authorisation=authorisation_of(principal, authority),
         )
 
     async def find_terms(self, principal: Principal, wallet_id: WalletId, request: SendTransaction) -> ShownTerms:
@@ -169,7 +177,7 @@ class Previewer:
         return preview_digest(
             view,
             ruling.revisions.items(),
-            decision="allow" if ruling.allowed else f"deny {ruling.reason_code}",
+            decision=f"allow {ruling.owner or ''}".strip() if ruling.allowed else f"deny {ruling.reason_code}",
             sentence=describe(view, self._word_facts).sentence,
             quote=None if terms is None else terms.facts(),
         )

@@ -52,6 +52,7 @@ def decide(
         policy_id=ruling.policy_id,
         rule_id=ruling.rule_id,
         revisions=ruling.revisions,
+        authorized_by=ruling.authorized_by,
         decided_at=now,
     )
 
@@ -105,7 +106,7 @@ class Recorder:
 
 def _decided(record: DecisionRecord) -> AuditEvent:
     decision = record.decision
-    facts = {
+    facts: dict[str, object] = {
         "request_digest": record.request_digest.hex(),
         "reason_code": decision.reason_code,
         "policy_id": decision.policy_id,
@@ -113,6 +114,8 @@ def _decided(record: DecisionRecord) -> AuditEvent:
         "policy_revisions": dict(decision.revisions),
         "chain": record.chain,
     }
+    if decision.authorized_by:
+        facts["authorized_by"] = list(decision.authorized_by)
     action, result = ("signature.allowed", "done") if decision.allowed else ("signature.denied", "denied")
     return _event(decision, record.caller, action, result, facts, record.correlation_id)
 

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lockstep.chains.evm import UnsignedTransaction, chain_name
+from lockstep.custody.authority.errors import AuthorizationInsufficient
+from lockstep.custody.authority.rules import authorise, insufficient, owner_of_one
+from lockstep.custody.authority.types import Authorisation
 from lockstep.custody.errors import (
     AppSuspended,
     CallerNotAllowed,
@@ -56,11 +59,17 @@ def check_visible(principal: Principal, authority: Authority | None) -> Authorit
     """
     if authority is None:
         raise WalletNotFound
-    if principal.kind == "user" and authority.owner_user_id != principal.user_id:
+    if principal.kind == "user" and not _belongs_to(authority, principal.user_id):
         raise WalletNotFound
     if principal.kind == "session" and authority.wallet_id != principal.wallet_id:
         raise WalletNotFound
     return authority
+
+
+def _belongs_to(authority: Authority, user_id: str | None) -> bool:
+    """Whether a user owns the wallet, or is one of those who own it together."""
+    owner = authority.owner
+    return authority.owner_user_id == user_id if owner is None else user_id in set(owner.all_users())
 
 
 def rule_on(
@@ -70,14 +79,17 @@ def rule_on(
     policies: Mapping[PolicyKey, CompiledPolicy],
     now: datetime,
     members: Members = NO_MEMBERS,
+    *,
+    needs_proof: bool = True,
 ) -> Ruling:
     """Whether this caller may have this signed now.
 
     Args:
+        needs_proof: whether what keys must sign has to be signed already; not so for a preview.
         policies: compiled, at least all of `policy_keys(authority)`.
         members: from `members.load_members`; what is not answered there cannot be decided.
     """
-    refusal = check_standing(principal, authority, now) or _check_session(authority, view)
+    refusal = check_standing(principal, authority, now, needs_proof=needs_proof) or _check_session(authority, view)
     if refusal is not None:
         return _refused(authority, refusal)
     ids = attached(authority)
@@ -90,12 +102,15 @@ def rule_on(
         system_facts(principal, authority, now),
         members,
     )
+    authorisation = authorisation_of(principal, authority)
     return Ruling(
         allowed=verdict.allowed,
         reason_code=str(verdict.reason_code),
         reason=verdict.reason,
         policy_id=verdict.policy_id,
         rule_id=verdict.rule_id,
+        authorized_by=() if authorisation is None else authorisation.by,
+        owner=authority.owner_user_id if authority.owner is None else authority.owner.id,
         revisions=authority.revisions,
         error=None
         if verdict.allowed
@@ -120,12 +135,18 @@ def system_facts(principal: Principal, authority: Authority, now: datetime) -> S
     )
 
 
-def check_standing(principal: Principal, authority: Authority, now: datetime) -> LockstepError | None:
+def check_standing(
+    principal: Principal, authority: Authority, now: datetime, *, needs_proof: bool = True
+) -> LockstepError | None:
     """Why this caller may sign nothing at all for the wallet; None when it may.
 
     This is looked at again before every signature, also of a decision made earlier.
     """
-    return check_wallet(authority) or check_caller(principal, authority, now)
+    return (
+        check_wallet(authority)
+        or check_caller(principal, authority, now)
+        or (check_proof(principal, authority) if needs_proof else None)
+    )
 
 
 def check_wallet(authority: Authority) -> LockstepError | None:
@@ -142,7 +163,7 @@ def check_wallet(authority: Authority) -> LockstepError | None:
 
 
 def check_caller(principal: Principal, authority: Authority, now: datetime) -> Forbidden | None:
-    """Why this caller does not act for the wallet, whatever the wallet may do at the moment; None when it does."""
+    """Why this caller does not act for the wallet, whatever it may show and whatever the wallet may do at the moment."""
     if principal.kind == "session":
         session = authority.session
         if session is None or session.status != "active":
@@ -155,6 +176,27 @@ def check_caller(principal: Principal, authority: Authority, now: datetime) -> F
     if principal.kind == "app":
         return None if authority.owner_user_id is None else OwnerRequired("this wallet signs for its owner only")
     return CallerNotAllowed(f"{principal.kind} callers sign through a session signer")
+
+
+def check_proof(principal: Principal, authority: Authority) -> AuthorizationInsufficient | None:
+    """Why what keys must sign is not signed, by the owner or the session signer as it is now; None when it is, or when
+    the caller's credentials are enough."""
+    authorisation = authorisation_of(principal, authority)
+    if authorisation is None or authorisation.is_enough:
+        return None
+    if authority.owner is None or principal.kind == "session":
+        return AuthorizationInsufficient("the key of the session signer must sign each request")
+    return insufficient(authority.owner, authorisation)
+
+
+def authorisation_of(principal: Principal, authority: Authority) -> Authorisation | None:
+    """Who has authorised what this caller asks for; None when its credentials are enough."""
+    if principal.kind == "session":
+        key = None if authority.session is None else authority.session.key
+        return None if key is None else authorise(owner_of_one(key), principal.proof)
+    if authority.owner is None or principal.kind not in ("app", "user"):
+        return None
+    return authorise(authority.owner, principal.proof, principal.user_id)
 
 
 def has_changed(authority: Authority, decision: Decision) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from lockstep.chains.evm import Address
+from lockstep.custody.authority.store import read_key, read_owner
 from lockstep.custody.idempotency.store import INSERT_KEYS
 from lockstep.custody.seals import AuthorityTampered, Content, Kind, Sealed, Seals, contents
 from lockstep.custody.seals.store import read_seals
@@ -24,13 +25,19 @@ Wanted = tuple[str, str | None]
 
 _AUTHORITY_COLUMNS = """
     w.id as wallet_id, w.app_id, a.status as app_status, w.address, w.owner_user_id,
+    case when w.owner_key_id is null and w.owner_quorum_id is null then null
+        else coalesce(lockstep_owner(w.app_id, w.owner_key_id, w.owner_quorum_id), lockstep_nobody()) end as owner,
+    coalesce(w.owner_key_id, w.owner_quorum_id) as owner_id,
+    case when s.authorization_key_id is null then null
+        else lockstep_key(s.app_id, s.authorization_key_id) end as session_key,
     w.status, w.archived_at is not null as is_archived, w.policy_ids,
-    w.auth_share, s.id as session_id, s.grantee, s.status as session_status, s.expires_at, s.allowed_methods,
+    w.auth_share, s.id as session_id, s.grantee, s.authorization_key_id, s.status as session_status, s.expires_at, s.allowed_methods,
     s.policy_ids as session_policy_ids, s.max_value_per_transaction,
     (select coalesce(jsonb_object_agg(c.id, c.revision), '{}'::jsonb)
      from policy_condition_sets l join condition_sets c on c.app_id = l.app_id and c.id = l.set_id
      where l.app_id = w.app_id and l.policy_id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as set_revisions,
-    (select coalesce(jsonb_object_agg(p.id, jsonb_build_array(p.revision, p.owner_user_id)), '{}'::jsonb) from policies p
+    (select coalesce(jsonb_object_agg(p.id, jsonb_build_array(p.revision, p.owner_user_id,
+        coalesce(p.owner_key_id, p.owner_quorum_id))), '{}'::jsonb) from policies p
      where p.app_id = w.app_id and p.id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as policies,
     (select coalesce(jsonb_object_agg(coalesce(k.app_id, ''), jsonb_build_array(k.id, k.engaged_by)), '{}'::jsonb)
      from kill_switches k where k.released_at is null and (k.app_id is null or k.app_id = w.app_id)) as stops,
@@ -57,7 +64,8 @@ left join session_signers s on s.app_id = w.app_id and s.wallet_id = w.id and s.
 _DECISIONS = (
     """
 select d.id as decision_id, d.method, d.caller, d.session_id as decided_session_id, d.intent, d.allowed, d.reason_code,
-    d.reason, d.policy_id, d.rule_id, d.policy_revisions, d.decided_at, d.correlation_id, d.seal as decision_seal, """
+    d.reason, d.policy_id, d.rule_id, d.policy_revisions, d.decided_at, d.correlation_id, d.authorized_by,
+    d.seal as decision_seal, """
     + _AUTHORITY_COLUMNS
     + """
 from signing_decisions d
@@ -70,13 +78,13 @@ where d.id = any(%s) and d.allowed and d.intent is not null
 
 _INSERT_DECISIONS = """
 insert into signing_decisions (id, app_id, wallet_id, session_id, caller, method, chain, request_digest, intent, allowed,
-    reason_code, reason, policy_id, rule_id, policy_revisions, correlation_id, decided_at, seal)
+    reason_code, reason, policy_id, rule_id, policy_revisions, authorized_by, correlation_id, decided_at, seal)
 select r.id, r.app_id, r.wallet_id, r.session_id, r.caller, r.method, r.chain, decode(r.request_digest, 'hex'), r.intent,
-    r.allowed, r.reason_code, r.reason, r.policy_id, r.rule_id, r.policy_revisions, r.correlation_id, r.decided_at,
-    decode(r.seal, 'hex')
+    r.allowed, r.reason_code, r.reason, r.policy_id, r.rule_id, r.policy_revisions, r.authorized_by,
+    r.correlation_id, r.decided_at, decode(r.seal, 'hex')
 from jsonb_to_recordset(%s::jsonb) as r (id text, app_id text, wallet_id text, session_id text, caller text, method text,
     chain text, request_digest text, intent jsonb, allowed boolean, reason_code text, reason text, policy_id text,
-    rule_id text, policy_revisions jsonb, correlation_id text, decided_at timestamptz, seal text)
+    rule_id text, policy_revisions jsonb, authorized_by text[], correlation_id text, decided_at timestamptz, seal text)
 """
 
 _RELEASE = """
@@ -159,6 +167,7 @@ def decision_row(
         "policy_id": decision.policy_id,
         "rule_id": decision.rule_id,
         "policy_revisions": dict(decision.revisions),
+        "authorized_by": list(decision.authorized_by),
         "correlation_id": correlation_id,
         "decided_at": decision.decided_at.isoformat(),
         "seal": _decision_seal(decision, seals, caller, intent) if decision.allowed and intent is not None else None,
@@ -174,6 +183,7 @@ def _decision_seal(decision: Decision, seals: Seals, caller: str, intent: Mappin
         decision.method,
         intent,
         decision.revisions,
+        decision.authorized_by,
     )
     return seals.code("decision", decision.id, content).hex()
 
@@ -276,6 +286,7 @@ def _authority(row: Row, seals: Seals) -> Authority:
             allowed_methods=tuple(row["allowed_methods"]),
             policy_ids=tuple(row["session_policy_ids"]),
             max_value_per_transaction=None if limit is None else from_numeric(limit),
+            key=read_key(row["session_key"]),
         )
     return Authority(
         app_id=row["app_id"],
@@ -284,11 +295,12 @@ def _authority(row: Row, seals: Seals) -> Authority:
         wallet_id=row["wallet_id"],
         address=Address(row["address"]),
         owner_user_id=row["owner_user_id"],
+        owner=read_owner(row["owner"]),
         status="archived" if row["is_archived"] else row["status"],
         policy_ids=tuple(row["policy_ids"]),
         auth_share=bytes(row["auth_share"]),
         session=session,
-        revisions={policy: revision for policy, (revision, _) in row["policies"].items()} | row["set_revisions"],
+        revisions={policy: revision for policy, (revision, *_) in row["policies"].items()} | row["set_revisions"],
         fault=seals.find_fault(_sealed_rows(row), read_seals(row["seals"])),
     )
 
@@ -300,6 +312,7 @@ def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
         app_id,
         row["address"],
         row["owner_user_id"],
+        row["owner_id"],
         row["policy_ids"],
         row["status"],
         is_archived=row["is_archived"],
@@ -311,6 +324,7 @@ def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
             app_id,
             wallet_id,
             row["grantee"],
+            row["authorization_key_id"],
             row["session_status"],
             row["expires_at"],
             row["allowed_methods"],
@@ -318,8 +332,8 @@ def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
             None if limit is None else from_numeric(limit),
         )
         found.append((Kind.SESSION, session_id, session))
-    for policy_id, (revision, owner) in row["policies"].items():
-        found.append((Kind.POLICY, policy_id, contents.of_policy(app_id, owner, revision)))
+    for policy_id, (revision, user_id, owner_id) in row["policies"].items():
+        found.append((Kind.POLICY, policy_id, contents.of_policy(app_id, user_id, owner_id, revision)))
     for scope in (app_id, ""):
         found.append((Kind.KILL_SWITCH, scope, contents.of_kill_switch(*row["stops"].get(scope, (None, None)))))
     return found
@@ -334,6 +348,7 @@ def _is_sealed(row: Row, seals: Seals) -> bool:
         row["method"],
         row["intent"],
         row["policy_revisions"],
+        row["authorized_by"],
     )
     seal = row["decision_seal"]
     return seals.is_sealed("decision", row["decision_id"], content, None if seal is None else bytes(seal))
@@ -354,6 +369,7 @@ def _stored_decision(row: Row, seals: Seals) -> StoredDecision:
             policy_id=row["policy_id"],
             rule_id=row["rule_id"],
             revisions=row["policy_revisions"],
+            authorized_by=tuple(row["authorized_by"]),
             decided_at=row["decided_at"],
         ),
         caller=row["caller"],

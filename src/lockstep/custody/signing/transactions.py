@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lockstep.chains.evm import UnsignedTransaction, encode_signed, parse_chain, transaction_hash
+from lockstep.custody.authority.guard import use_up
+from lockstep.custody.authority.proofs import RecordedProof
 from lockstep.custody.errors import DecisionMismatch, DecisionUnknown
 from lockstep.custody.execution import Signature, TransactionPayload
 from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
@@ -105,6 +107,7 @@ class TransactionSigning:
         await self._recorder.record_decisions(uow, [record])
         if ruling.error is not None:
             raise ruling.error
+        await use_up(uow, principal)
         return record.decision
 
     async def check_withdrawal(
@@ -117,6 +120,7 @@ class TransactionSigning:
         refusal = refuse_withdrawal(principal, authority, decided_for, self._clock.now())
         if refusal is not None:
             raise refusal
+        await use_up(uow, principal)
 
     async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
         """See `CustodyService.decide_cancellation`."""
@@ -134,7 +138,9 @@ class TransactionSigning:
         if refusal is not None:
             raise refusal
         record = DecisionRecord(
-            decision=decide(new_id(), principal, authority, CANCELLATION, ruling_on_cancellation(authority), now),
+            decision=decide(
+                new_id(), principal, authority, CANCELLATION, ruling_on_cancellation(principal, authority), now
+            ),
             caller=principal.label,
             chain=intent.chain,
             request_digest=intent_digest(intent),
@@ -142,6 +148,7 @@ class TransactionSigning:
             correlation_id=intent.correlation_id or current_correlation_id(),
         )
         await self._recorder.record_decisions(uow, [record])
+        await use_up(uow, principal)
         return record.decision
 
     async def sign(self, items: Sequence[tuple[str, UnsignedTransaction]]) -> list[SignedTransaction | LockstepError]:
@@ -253,4 +260,5 @@ def _principal_of(stored: StoredDecision) -> Principal:
         wallet_id=decision.wallet_id if kind == "session" else None,
         session_id=decision.session_id,
         name=name if kind == "module" else None,
+        proof=RecordedProof(decision.authorized_by),
     )

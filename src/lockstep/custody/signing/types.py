@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from lockstep.chains.evm import Address
+from lockstep.custody.authority.types import Owner, OwnerKey
 from lockstep.custody.execution import Payload, WalletKey
 from lockstep.custody.types import Decision, TransactionIntent
 from lockstep.kit.errors import LockstepError
@@ -24,6 +25,8 @@ class SessionGrant:
     allowed_methods: tuple[str, ...]
     policy_ids: tuple[str, ...]
     max_value_per_transaction: int | None
+    key: OwnerKey | None = None
+    """Authorization key that must sign each request; None: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Authority:
     wallet_id: WalletId
     address: Address
     owner_user_id: str | None
+    owner: Owner | None = None
+    """Key or quorum that must authorise what is signed, as it is at this moment."""
     status: str
     policy_ids: tuple[str, ...]
     auth_share: bytes = field(repr=False)
@@ -57,6 +62,10 @@ class Ruling:
     reason: str
     policy_id: str | None = None
     rule_id: str | None = None
+    authorized_by: tuple[str, ...] = ()
+    """Who authorised it, where that was needed."""
+    owner: str | None = None
+    """Id of the user, key or quorum that owns the wallet."""
     revisions: Mapping[str, int]
     error: LockstepError | None = None
     """What the caller is told when it is not allowed."""
