@@ -154,8 +154,7 @@ alter table session_signers
     add constraint session_signers_key_check check (
         case grantee when 'token' then true when 'key' then authorization_key_id is not null
         else authorization_key_id is null end);
-create unique index session_signers_key on session_signers (app_id, wallet_id, authorization_key_id)
-    where status = 'active' and grantee = 'key';
+create index session_signers_key on session_signers (app_id, wallet_id) where status = 'active' and grantee = 'key';
 comment on column session_signers.grantee is 'token: whoever holds the bearer token; key: whoever signs with the authorization key; module:<name>: that module of this deployment.';
 comment on column session_signers.authorization_key_id is 'Authorization key that must sign each request; null: none.';
 

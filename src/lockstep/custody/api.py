@@ -51,6 +51,7 @@ def router(
         wallet_id: IdPath, body: schemas.RpcIn, principal: Annotated[Principal, caller]
     ) -> schemas.PreviewOut:
         """Show what a request would do, in words, with the verdict of the policies and what it would cost."""
+        principal = await service.find_actor(principal, wallet_id)
         shown = await service.preview(principal, wallet_id, body.model_dump())
         return schemas.PreviewOut(**views.describe_preview(shown))
 
@@ -63,6 +64,7 @@ def router(
             *IDEMPOTENT,
             *errors.SIGNING_REFUSALS,
             errors.IdempotencyKeyMissing,
+            errors.SessionAmbiguous,
             errors.WalletNotFound,
             errors.PreviewOutdated,
             UnknownChain,
@@ -80,6 +82,7 @@ def router(
         key: Key = None,
     ) -> Response:
         """Sign or send, once per idempotency key."""
+        principal = await service.find_actor(principal, wallet_id)
         content, path = body.model_dump(), request.scope["path"]
         query = request.scope["query_string"].decode("latin-1")
         claim = claim_for(principal, "POST", path, key, content, query)
@@ -237,6 +240,7 @@ def router(
             allowed_methods=body.allowed_methods,
             policy_ids=body.policy_ids,
             max_value_per_transaction=body.max_value_per_transaction,
+            authorization_key_id=body.authorization_key_id,
             grantee=body.grantee,
             display_name=body.display_name,
         )

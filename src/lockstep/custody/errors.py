@@ -13,7 +13,7 @@ Refuse
 │       ├── WalletFrozen, WalletArchived
 │       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied
 ├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound
-├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed
+├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed, SessionAmbiguous
 ├── Conflict 409    IdempotencyInProgress, PreviewOutdated, LoginReplayed, LastSecret,
     │                   DecisionMismatch, FeeAboveCeiling, ExternalIdTaken
 └── Unprocessable 422
@@ -288,6 +288,12 @@ class TooManyPolicies(Unprocessable):
     """More policies are attached than one wallet or session signer may have."""
 
     code = "too_many_policies"
+
+
+class SessionAmbiguous(BadRequest):
+    """The keys of several session signers signed this; name one of them in X-Authorization-Key-Id."""
+
+    code = "session_signer_ambiguous"
 
 
 class SessionInvalid(Unprocessable):

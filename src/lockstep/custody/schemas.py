@@ -226,7 +226,11 @@ class SessionSignerIn(Strict):
     allowed_methods: Annotated[list[MethodName], Field(min_length=1, max_length=4)]
     policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
     max_value_per_transaction: AmountIn | None = None
-    grantee: Annotated[str, StringConstraints(pattern=r"^(token|module:[a-z][a-z_]{1,40})$")] = "token"
+    grantee: Annotated[str, StringConstraints(pattern=r"^(token|key|module:[a-z][a-z_]{1,40})$")] = "token"
+    authorization_key_id: Id | None = Field(
+        None,
+        description="Authorization key that must sign each request; with the grantee key it is all that is needed.",
+    )
     display_name: Name | None = None
 
 
@@ -240,6 +244,7 @@ class SessionSignerOut(Strict):
     allowed_methods: list[str]
     policy_ids: list[str]
     max_value_per_transaction: Amount | None
+    authorization_key_id: str | None
     status: Literal["active", "revoked"]
     expires_at: str
     created_at: str

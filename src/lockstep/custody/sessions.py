@@ -15,13 +15,15 @@ from typing import Final
 from lockstep.custody import store
 from lockstep.custody.access.secrets import SESSION, new_token
 from lockstep.custody.audit import AuditEvent
+from lockstep.custody.authority.store import find_owner
 from lockstep.custody.base import Base, after_of, require_app_or_user
 from lockstep.custody.errors import (
+    SessionAmbiguous,
     SessionInvalid,
     SessionSignerNotFound,
 )
 from lockstep.custody.seals import Content, Kind, contents
-from lockstep.custody.types import Principal, SessionSigner
+from lockstep.custody.types import Principal, SessionSigner, Wallet
 from lockstep.custody.view import Method
 from lockstep.custody.views import describe_session
 from lockstep.custody.wallets import wallet_content
@@ -45,7 +47,9 @@ class SessionTerms:
     max_value_per_transaction: int | None = None
     """Smallest unit of the native coin. Tokens are limited by policies."""
     grantee: str = "token"
-    """``token``, or ``module:<name>`` for a module of this deployment."""
+    """``token``; ``key`` for whoever signs with the key; or ``module:<name>`` for a module of this deployment."""
+    authorization_key_id: str | None = None
+    """Key that must sign each request, also of who has the token."""
     display_name: str | None = None
 
 
@@ -61,7 +65,8 @@ class SessionService(Base):
         Raises:
             WalletNotFound, PolicyNotFound: there is none for this caller.
             OwnerRequired, AuthorizationInsufficient: the wallet has an owner, who has not authorised it.
-            SessionInvalid: an end in the past or too far away, no methods, unknown ones, or an unknown module.
+            SessionInvalid: an end in the past or too far away, no methods, unknown ones, or an unknown module; a key that
+                cannot stand for a session signer.
             CallerNotAllowed: a session signer grants nothing.
         """
         app_id, now = require_app_or_user(principal), self._clock.now()
@@ -76,6 +81,7 @@ class SessionService(Base):
             allowed_methods=tuple(dict.fromkeys(terms.allowed_methods)),
             policy_ids=tuple(dict.fromkeys(terms.policy_ids)),
             max_value_per_transaction=terms.max_value_per_transaction,
+            authorization_key_id=terms.authorization_key_id,
             status="active",
             expires_at=terms.expires_at,
             created_at=now,
@@ -86,6 +92,9 @@ class SessionService(Base):
             await self._seals.check(uow, app_id, [(Kind.WALLET, wallet.id, wallet_content(wallet))])
             refusal = "this wallet has an owner; only the owner grants session signers"
             by = await self._require_owner(uow, principal, wallet, refusal)
+            if terms.authorization_key_id is not None:
+                await store.lock_wallet(uow, app_id, wallet_id)
+                await self._check_key(uow, wallet, terms, now)
             await self._check_policies(uow, principal, terms.policy_ids)
             await store.insert_session(uow, session, token_hash, principal.label)
             await self._seals.add(uow, app_id, Kind.SESSION, {session.id: _content(session)})
@@ -140,17 +149,61 @@ class SessionService(Base):
             return None
         return Principal(kind="session", app_id=app_id, wallet_id=session.wallet_id, session_id=session.id, name=module)
 
+    async def find_actor(self, principal: Principal, wallet_id: str) -> Principal:
+        """As whom a caller acts for a wallet: as the session signer whose key signed the request, or as itself.
+
+        Such a key never acts as anything else for the wallet, so its limits hold whoever owns the wallet.
+
+        Raises:
+            SessionAmbiguous: the keys of several session signers signed it.
+        """
+        proof = principal.proof
+        if principal.kind != "app" or proof is None:
+            return principal
+        async with self._database.tenant(principal.tenant) as uow:
+            sessions = await store.list_key_sessions(uow, principal.tenant, wallet_id, self._clock.now())
+        found = [session_id for session_id, key in sessions if proof.covers(key)]
+        if len(found) > 1:
+            raise SessionAmbiguous
+        if not found:
+            return principal
+        return Principal(
+            kind="session",
+            app_id=principal.app_id,
+            wallet_id=WalletId(wallet_id),
+            session_id=found[0],
+            proof=proof,
+        )
+
+    async def _check_key(self, uow: UnitOfWork, wallet: Wallet, terms: SessionTerms, now: datetime) -> None:
+        """It must be clear as whom a key signs."""
+        key_id = terms.authorization_key_id
+        key = await find_owner(uow, wallet.app_id, key_id)
+        if key is None or key.kind != "authorization_key" or not all(one.is_active for one in key.keys):
+            raise SessionInvalid("expected an active authorization key of the app as authorization_key_id")
+        owner = await find_owner(uow, wallet.app_id, wallet.owner_id)
+        if owner is not None and key_id in {one.id for one in owner.all_keys()}:
+            raise SessionInvalid("the key belongs to the owner of the wallet; a session signer has one of its own")
+        if terms.grantee != "key":
+            return
+        if key_id in {one.id for _, one in await store.list_key_sessions(uow, wallet.app_id, wallet.id, now)}:
+            raise SessionInvalid("the key stands for another session signer of this wallet; revoke that one first")
+
     def _check_terms(self, terms: SessionTerms, now: datetime) -> None:
         if not now < terms.expires_at <= now + MAX_SESSION:
             raise SessionInvalid(f"expected an end in the future, at most {MAX_SESSION.days} days away")
         unknown = [method for method in terms.allowed_methods if method not in set(Method)]
         if unknown or not terms.allowed_methods:
             raise SessionInvalid(f"expected one or more of {', '.join(Method)} as allowed methods")
-        if terms.grantee != "token":
+        if (terms.grantee == "key") > (terms.authorization_key_id is not None):
+            raise SessionInvalid("expected authorization_key_id, by which the session signer is found")
+        if terms.grantee not in ("token", "key"):
+            if terms.authorization_key_id is not None:
+                raise SessionInvalid("a module of this deployment signs no requests; leave authorization_key_id out")
             found = _MODULE.fullmatch(terms.grantee)
             if found is None or found.group(1) not in self._modules:
                 expected = ", ".join(f"module:{name}" for name in sorted(self._modules))
-                raise SessionInvalid(f"expected token or {expected} as the grantee")
+                raise SessionInvalid(f"expected token, key or {expected} as the grantee")
 
     async def _record_session(
         self,

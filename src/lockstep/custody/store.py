@@ -8,7 +8,8 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from lockstep.custody.authority.store import list_quorums_of_user
+from lockstep.custody.authority.store import list_quorums_of_user, read_key
+from lockstep.custody.authority.types import OwnerKey
 from lockstep.custody.types import Policy, PolicyRevision, SessionSigner, Wallet
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
@@ -175,8 +176,8 @@ async def known_policies(uow: UnitOfWork, app_id: AppId, policy_ids: Sequence[st
 async def insert_session(uow: UnitOfWork, session: SessionSigner, token_hash: bytes | None, created_by: str) -> None:
     await uow.execute(
         "insert into session_signers (id, app_id, wallet_id, grantee, token_hash, display_name, allowed_methods,"
-        " policy_ids, max_value_per_transaction, status, expires_at, created_by, created_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " policy_ids, max_value_per_transaction, authorization_key_id, status, expires_at, created_by, created_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             session.id,
             session.app_id,
@@ -187,6 +188,7 @@ async def insert_session(uow: UnitOfWork, session: SessionSigner, token_hash: by
             list(session.allowed_methods),
             list(session.policy_ids),
             session.max_value_per_transaction,
+            session.authorization_key_id,
             session.status,
             session.expires_at,
             created_by,
@@ -204,6 +206,18 @@ async def list_sessions(
         (app_id, wallet_id, *_twice(after), limit),
     )
     return [_session(row) for row in rows]
+
+
+async def list_key_sessions(
+    uow: UnitOfWork, app_id: AppId, wallet_id: str, now: datetime
+) -> list[tuple[str, OwnerKey]]:
+    """Ids of the session signers of a wallet that are found by the key that signs, with that key, as long as they last."""
+    rows = await uow.fetch(
+        "select id, lockstep_key(app_id, authorization_key_id) as key from session_signers where app_id = %s"
+        " and wallet_id = %s and grantee = 'key' and status = 'active' and expires_at > %s order by id",
+        (app_id, wallet_id, now),
+    )
+    return [(row["id"], key) for row in rows if (key := read_key(row["key"])) is not None]
 
 
 async def lock_session(uow: UnitOfWork, app_id: AppId, wallet_id: str, session_id: str) -> SessionSigner | None:
@@ -298,6 +312,7 @@ def _session(row: Row) -> SessionSigner:
         allowed_methods=tuple(row["allowed_methods"]),
         policy_ids=tuple(row["policy_ids"]),
         max_value_per_transaction=None if limit is None else from_numeric(limit),
+        authorization_key_id=row["authorization_key_id"],
         status=row["status"],
         expires_at=row["expires_at"],
         created_at=row["created_at"],

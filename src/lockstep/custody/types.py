@@ -133,12 +133,14 @@ class SessionSigner:
     app_id: AppId
     wallet_id: WalletId
     grantee: str
-    """``token`` or ``module:<name>``."""
+    """``token``, ``key`` or ``module:<name>``."""
     display_name: str | None
     allowed_methods: tuple[str, ...]
     policy_ids: tuple[str, ...]
     max_value_per_transaction: int | None
     """Smallest unit of the native coin; None: no limit of its own."""
+    authorization_key_id: str | None = None
+    """Key that must sign each request; None: none."""
     status: Literal["active", "revoked"]
     expires_at: datetime
     created_at: datetime

@@ -115,6 +115,7 @@ def describe_session(session: SessionSigner) -> dict[str, Any]:
         "allowed_methods": list(session.allowed_methods),
         "policy_ids": list(session.policy_ids),
         "max_value_per_transaction": None if limit is None else str(limit),
+        "authorization_key_id": session.authorization_key_id,
         "status": session.status,
         "expires_at": rfc3339(session.expires_at),
         "created_at": rfc3339(session.created_at),

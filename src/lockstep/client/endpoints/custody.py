@@ -199,13 +199,16 @@ def create_session_signer(
     allowed_methods: Sequence[str],
     policy_ids: Sequence[str] = (),
     max_value_per_transaction: int | None = None,
+    authorization_key_id: str | None = None,
     grantee: str = "token",
     display_name: str | None = None,
 ) -> Request[NewSessionSigner]:
     """Let somebody else sign for a wallet, for a time and inside its policies.
 
     Args:
-        grantee: "token" (whoever holds the token of the answer) or a module of Lockstep, like "module:coordinator".
+        grantee: "token" (whoever holds the token of the answer), "key" (whoever signs with the key) or a module of Lockstep,
+            like "module:coordinator".
+        authorization_key_id: key that must sign each request.
         max_value_per_transaction: wei.
     """
     if expires_at.tzinfo is None:
@@ -216,6 +219,7 @@ def create_session_signer(
         allowed_methods=list(allowed_methods),
         policy_ids=list(policy_ids),
         max_value_per_transaction=value,
+        authorization_key_id=authorization_key_id,
         grantee=grantee,
         display_name=display_name,
     )

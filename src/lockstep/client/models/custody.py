@@ -125,6 +125,7 @@ class SessionSigner(Model):
     allowed_methods: tuple[str, ...]
     policy_ids: tuple[str, ...]
     max_value_per_transaction: int | None
+    authorization_key_id: str | None = None
     status: str
     expires_at: datetime
     created_at: datetime
