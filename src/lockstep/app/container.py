@@ -21,6 +21,7 @@ from lockstep.auctions import AuctionService, Book, BookFollower, BookKeeper, Bo
 from lockstep.chains.evm import ChainRegistry, EvmClient, Follower
 from lockstep.custody import (
     AccessService,
+    ApprovalService,
     AuditLog,
     Authenticator,
     AuthorityService,
@@ -128,7 +129,8 @@ class Container:
         self.authority = AuthorityService(self.database, self.audit, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)
         self.condition_sets = ConditionSetService(self.database, self.audit, self.clock)
-        self.idempotency = IdempotencyStore(ResponseBox(derive_key(audit_key, "idempotent-responses:v1")), self.clock)
+        answers = ResponseBox(derive_key(audit_key, "idempotent-responses:v1"))
+        self.idempotency = IdempotencyStore(answers, self.clock)
         self.custody = CustodyService(
             database=self.database,
             executor=self.signer,
@@ -139,6 +141,15 @@ class Container:
             idempotency=self.idempotency,
             clock=self.clock,
             word_facts=self._word_facts(),
+        )
+        self.approvals = ApprovalService(
+            database=self.database,
+            custody=self.custody,
+            authority=self.authority,
+            audit=self.audit,
+            box=answers,
+            origin=settings.http.public_url,
+            clock=self.clock,
         )
         self.checkpoints = CheckpointWriter(
             self.database,
@@ -250,6 +261,7 @@ class Container:
             "engine": self.engine.run,
             "checkpoints": lambda stop: self.checkpoints.run(stop, self.settings.audit.every_seconds),
             "housekeeping": self.custody.run_housekeeping,
+            "approvals": self.approvals.run,
             "keeper": self._keeper.run,
             **{f"follower {follower.name} {follower.chain}": follower.run for follower in self._followers},
         }

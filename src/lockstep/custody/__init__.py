@@ -18,6 +18,8 @@ from lockstep.custody.access import (
 from lockstep.custody.access.api import access_router
 from lockstep.custody.access.tokens import TokenVerifier
 from lockstep.custody.api import router
+from lockstep.custody.approvals.api import approval_router
+from lockstep.custody.approvals.service import ApprovalService
 from lockstep.custody.audit import (
     AuditEvent,
     AuditLog,
@@ -126,6 +128,7 @@ __all__ = [
     "Anchors",
     "App",
     "AppCredentialsInvalid",
+    "ApprovalService",
     "AuditChainBroken",
     "AuditEvent",
     "AuditLog",
@@ -206,6 +209,7 @@ __all__ = [
     "WordFacts",
     "access_router",
     "answer",
+    "approval_router",
     "authority_router",
     "bootstrap_admin",
     "claim_for",

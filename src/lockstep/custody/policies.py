@@ -169,6 +169,14 @@ class PolicyService(Base):
         old, new = (revision.rules for revision in found if revision is not None)
         return diff_rules(old, new)
 
+    async def require_policy(self, uow: UnitOfWork, principal: Principal, policy_id: str) -> Policy:
+        """A policy that the caller may see.
+
+        Raises:
+            PolicyNotFound: there is none for this caller.
+        """
+        return await self._visible_policy(uow, principal, policy_id)
+
     async def _compiled_policy(self, principal: Principal, policy_id: str, document: object | None) -> CompiledPolicy:
         """A policy that the caller may see, with its document in force or with one that is only proposed (revision 0)."""
         policy = await self.get_policy(principal, policy_id)

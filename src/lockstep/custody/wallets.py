@@ -132,6 +132,14 @@ class WalletService(Base):
             return await store.list_owned_ids(uow, principal.tenant, principal.user_id) if principal.user_id else []
         return None
 
+    async def require_wallet(self, uow: UnitOfWork, principal: Principal, wallet_id: str) -> Wallet:
+        """A wallet that the caller may see.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+        """
+        return await self._visible_wallet(uow, principal, wallet_id)
+
     async def require_owner(self, uow: UnitOfWork, principal: Principal, wallet: Wallet) -> None:
         """Refuse what only the owner of a wallet may do.
 

@@ -75,6 +75,12 @@ class Endpoints:
     iterate_key_quorums = Iterate(authority.list_key_quorums)
     update_key_quorum = Call(authority.update_key_quorum)
     delete_key_quorum = Call(authority.delete_key_quorum)
+    create_approval = Call(authority.create_approval)
+    get_approval = Call(authority.get_approval)
+    list_approvals = Call(authority.list_approvals)
+    iterate_approvals = Iterate(authority.list_approvals)
+    authorize_approval = Call(authority.authorize_approval)
+    reject_approval = Call(authority.reject_approval)
 
     get_transaction = Call(settlement.get_transaction)
     list_transactions = Call(settlement.list_transactions)

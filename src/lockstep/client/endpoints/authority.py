@@ -1,10 +1,12 @@
-"""Calls of authorization keys and quorums."""
+"""Calls of authorization keys, quorums and approvals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from lockstep.client.models import KeyQuorum, RegisteredKey
+from lockstep.client.models import Approval, KeyQuorum, RegisteredKey
 from lockstep.client.requests import Page, Request, get, given, listing, nothing, of, segment, send
 
 
@@ -88,6 +90,47 @@ def update_key_quorum(
 def delete_key_quorum(quorum_id: str) -> Request[None]:
     """Delete a quorum to which nothing belongs; sign with it."""
     return send("DELETE", f"/v1/key-quorums/{segment(quorum_id)}", nothing)
+
+
+# --- approvals --------------------------------------------------------------------------------------------------------
+
+
+def create_approval(
+    method: str, path: str, body: Mapping[str, Any], *, expires_at: datetime | None = None
+) -> Request[Approval]:
+    """Have a request wait until enough of those who own what it is about have authorised it.
+
+    Args:
+        method, path, body: of the request as it would be made directly, for example POST, "/v1/wallets/<id>/rpc".
+        expires_at: None: in 72 hours.
+    """
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise ValueError("expires_at: expected a time with its zone")
+    moment = None if expires_at is None else expires_at.isoformat()
+    asked = {"method": method, "path": path, "body": dict(body), **given(expires_at=moment)}
+    return send("POST", "/v1/approvals", of(Approval), asked)
+
+
+def get_approval(approval_id: str) -> Request[Approval]:
+    """One approval, with what is to be signed."""
+    return get(f"/v1/approvals/{segment(approval_id)}", of(Approval))
+
+
+def list_approvals(
+    *, status: str | None = None, resource_id: str | None = None, cursor: str | None = None, limit: int | None = None
+) -> Request[Page[Approval]]:
+    """Approvals of the app, the newest first; a user sees those that it may give."""
+    return listing("/v1/approvals", Approval, status=status, resource_id=resource_id, cursor=cursor, limit=limit)
+
+
+def authorize_approval(approval_id: str, signature: str | None = None) -> Request[Approval]:
+    """Authorise with a signature over the payload (`AuthorizationKey.sign`), or as the user that calls."""
+    return send("POST", f"/v1/approvals/{segment(approval_id)}/authorize", of(Approval), given(signature=signature))
+
+
+def reject_approval(approval_id: str) -> Request[Approval]:
+    """End an approval that is pending."""
+    return send("POST", f"/v1/approvals/{segment(approval_id)}/reject", of(Approval))
 
 
 def _list(members: Sequence[str] | None) -> list[str] | None:

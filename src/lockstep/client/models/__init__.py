@@ -14,7 +14,7 @@ from lockstep.client.models.access import (
     NewSecret,
     Readiness,
 )
-from lockstep.client.models.authority import KeyQuorum, RegisteredKey
+from lockstep.client.models.authority import Approval, Holder, KeyQuorum, RegisteredKey
 from lockstep.client.models.condition_sets import ConditionSet, ConditionSetItem
 from lockstep.client.models.custody import (
     AuditEntry,
@@ -58,6 +58,7 @@ __all__ = [
     "FINAL_TRANSACTION_STATES",
     "App",
     "AppSecret",
+    "Approval",
     "AuditEntry",
     "Authorization",
     "BlockPoint",
@@ -71,6 +72,7 @@ __all__ = [
     "Evaluation",
     "Fill",
     "HeldSecret",
+    "Holder",
     "Issuer",
     "KeyQuorum",
     "KillSwitch",

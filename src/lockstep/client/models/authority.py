@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from lockstep.client.decoding import Model
 
@@ -36,3 +38,35 @@ class KeyQuorum(Model):
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder(Model):
+    """A key or a user that has authorised an approval."""
+
+    authorization_key_id: str | None
+    user_id: str | None
+    signed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval(Model):
+    """A request that waits for its owner, or did. Sign its payload: `AuthorizationKey.sign`."""
+
+    id: str
+    status: str
+    method: str
+    path: str
+    body: Mapping[str, Any]
+    payload: Mapping[str, Any]
+    payload_digest: str
+    needed: int | None
+    given: int | None
+    authorized_by: tuple[Holder, ...]
+    reason_code: str | None
+    response: Mapping[str, Any] | None
+    version: int
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None

@@ -195,6 +195,13 @@ class AuthorityService:
         async with self._database.tenant(app_id) as uow:
             return await _get_quorum(uow, app_id, quorum_id)
 
+    async def require_quorum(self, uow: UnitOfWork, principal: Principal, quorum_id: str) -> KeyQuorum:
+        """
+        Raises:
+            KeyQuorumNotFound: the app of the caller has none with this id.
+        """
+        return await _get_quorum(uow, principal.tenant, quorum_id)
+
     async def list_quorums(
         self, principal: Principal, *, cursor: str | None = None, limit: int = 50
     ) -> Page[KeyQuorum]:

@@ -14,9 +14,12 @@ from tests.support.keys import Key, signed_headers
 
 from lockstep.app.http import HttpConfig, create_app
 from lockstep.custody import (
+    ApprovalService,
     AuthorityService,
     RequestSignatures,
+    ResponseBox,
     access_router,
+    approval_router,
     authority_router,
     router,
 )
@@ -110,8 +113,27 @@ def world(database: Database) -> World:
 
 
 @pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    authority = AuthorityService(world.database, world.audit, world.clock)
+def authority(world: World) -> AuthorityService:
+    return AuthorityService(world.database, world.audit, world.clock)
+
+
+@pytest.fixture
+def approvals(world: World, authority: AuthorityService) -> ApprovalService:
+    return ApprovalService(
+        database=world.database,
+        custody=world.custody,
+        authority=authority,
+        audit=world.audit,
+        box=ResponseBox(bytes(32)),
+        origin=ORIGIN,
+        clock=world.clock,
+    )
+
+
+@pytest.fixture
+async def client(
+    world: World, authority: AuthorityService, approvals: ApprovalService
+) -> AsyncIterator[httpx.AsyncClient]:
     web = create_app(
         HttpConfig(public_url=ORIGIN, trusted_hosts=["lockstep.example"], per_address="10000/second"),
         checker=world.authenticator,
@@ -121,6 +143,7 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
             router(world.custody, world.database, authenticate),
             access_router(world.access, authenticate),
             authority_router(authority, authenticate),
+            approval_router(approvals, authenticate),
         ],
     )
     # The address that the request comes in by is not the one that is signed.
