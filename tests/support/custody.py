@@ -12,6 +12,7 @@ from lockstep.chains.evm import Address, TransactionType
 from lockstep.custody import (
     AccessService,
     Anchors,
+    AppService,
     AuditLog,
     Authenticator,
     ChainFact,
@@ -171,6 +172,7 @@ class World:
     authenticator: Authenticator
     seals: Seals
     access: AccessService
+    apps: AppService
     custody: CustodyService
     admin: Principal
 
@@ -227,4 +229,5 @@ def build(database: Database) -> World:
     )
     custody.connect(engine, engine)
     admin = Principal(kind="admin", name="test")
-    return World(database, clock, engine, executor, audit, audit_key, authenticator, seals, access, custody, admin)
+    apps = AppService(database, audit, authenticator, seals, clock)
+    return World(database, clock, engine, executor, audit, audit_key, authenticator, seals, access, apps, custody, admin)

@@ -22,6 +22,7 @@ from lockstep.chains.evm import ChainRegistry, EvmClient, Follower
 from lockstep.custody import (
     AccessService,
     ApprovalService,
+    AppService,
     AuditLog,
     Authenticator,
     AuthorityService,
@@ -125,6 +126,7 @@ class Container:
             origins=[settings.http.public_url],
             known_issuers=[_issuer_of(issuer) for issuer in settings.issuers],
         )
+        self.apps = AppService(self.database, self.audit, self.authenticator, self.seals, self.clock)
         self._vault = SecretVault(auth_shares_key)
         self.authority = AuthorityService(self.database, self.audit, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)

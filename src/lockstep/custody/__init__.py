@@ -20,6 +20,8 @@ from lockstep.custody.access.tokens import TokenVerifier
 from lockstep.custody.api import router
 from lockstep.custody.approvals.api import approval_router
 from lockstep.custody.approvals.service import ApprovalService
+from lockstep.custody.apps import AppService
+from lockstep.custody.apps.api import app_router
 from lockstep.custody.audit import (
     AuditEvent,
     AuditLog,
@@ -129,6 +131,7 @@ __all__ = [
     "App",
     "AppCredentialsInvalid",
     "ApprovalService",
+    "AppService",
     "AuditChainBroken",
     "AuditEvent",
     "AuditLog",
@@ -211,6 +214,7 @@ __all__ = [
     "answer",
     "approval_router",
     "authority_router",
+    "app_router",
     "bootstrap_admin",
     "claim_for",
     "condition_set_router",

@@ -7,7 +7,7 @@ Refuse
 │   ├── SessionTokenInvalid                   session signer or wallet login
 │   └── LoginInvalid                          message or signature of a wallet login
 ├── Forbidden 403
-│   ├── CallerHasNoApp, CallerNotAllowed, OwnerRequired
+│   ├── CallerHasNoApp, CallerNotAllowed, AddressNotAllowed, OwnerRequired
 │   └── SigningDenied                         recorded as a denied decision
 │       ├── PolicyDenied
 │       ├── WalletFrozen, WalletArchived
@@ -17,7 +17,7 @@ Refuse
 ├── Conflict 409    IdempotencyInProgress, PreviewOutdated, LoginReplayed, LastSecret,
     │                   DecisionMismatch, FeeAboveCeiling, ExternalIdTaken
 └── Unprocessable 422
-    └── IdempotencyKeyReused, IssuerInvalid, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
+    └── IdempotencyKeyReused, IssuerInvalid, SecretExpiryInvalid, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
 Retry 503           IssuerUnavailable, SigningStopped   (the latter recorded as a denied decision)
 Stop 500            SignatureMismatch, AuditChainBroken, DecisionUnknown, StoredAnswerUnreadable
 """
@@ -78,6 +78,12 @@ class CallerNotAllowed(Forbidden):
     """This kind of caller may not do this."""
 
     code = "caller_not_allowed"
+
+
+class AddressNotAllowed(Forbidden):
+    """The app's secrets may not be used from this network address."""
+
+    code = "address_not_allowed"
 
 
 class OwnerRequired(Forbidden):
@@ -270,6 +276,12 @@ class IssuerInvalid(Unprocessable):
     """The issuer of user tokens is not configured well."""
 
     code = "issuer_invalid"
+
+
+class SecretExpiryInvalid(Unprocessable):
+    """A secret expires after it was made."""
+
+    code = "secret_expiry_invalid"
 
 
 class RequestInvalid(Unprocessable):

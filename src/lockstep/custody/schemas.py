@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from lockstep.custody.access.schemas import Name, Strict
+from lockstep.custody.access.schemas import Moment, Name, Strict
 from lockstep.custody.authority.types import NewOwner
 from lockstep.kit.money import Amount, AmountIn
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-
-
-def _only_rfc_3339(value: object) -> object:
-    """Numbers would be read as seconds or milliseconds since 1970, whichever fits: nobody meant that."""
-    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
-        raise ValueError('expected RFC 3339 text with a zone, for example "2030-01-01T00:00:00Z"')
-    return value
-
-
-Moment = Annotated[
-    AwareDatetime,
-    Field(strict=False, description="RFC 3339", examples=["2030-01-01T00:00:00Z"]),
-    BeforeValidator(_only_rfc_3339),
-]
 MethodName = Literal["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"]
 
 

@@ -20,7 +20,12 @@ class CredentialsChecker(Protocol):
     """Custody's authenticator."""
 
     async def authenticate(
-        self, *, app_id: str | None = None, app_secret: str | None = None, authorization: str | None = None
+        self,
+        *,
+        app_id: str | None = None,
+        app_secret: str | None = None,
+        authorization: str | None = None,
+        address: str | None = None,
     ) -> Principal: ...
 
 
@@ -31,6 +36,8 @@ class Credentials:
     app_id: str | None = None
     app_secret: str | None = field(default=None, repr=False)
     authorization: str | None = field(default=None, repr=False)
+    address: str | None = None
+    """Of the client: the peer, or what a trusted proxy says of it."""
 
     @property
     def is_empty(self) -> bool:
@@ -39,7 +46,7 @@ class Credentials:
     async def check(self, checker: CredentialsChecker) -> Principal:
         """Who they belong to; raises custody's refusals."""
         return await checker.authenticate(
-            app_id=self.app_id, app_secret=self.app_secret, authorization=self.authorization
+            app_id=self.app_id, app_secret=self.app_secret, authorization=self.authorization, address=self.address
         )
 
 
@@ -59,7 +66,8 @@ def read_credentials(scope: Scope) -> Credentials:
             if member in found:
                 raise CredentialsMissing(f"expected the header {name.decode()} once, was there twice")
             found[member] = value.decode("latin-1")
-    return Credentials(**found)
+    client = scope.get("client")
+    return Credentials(**found, address=client[0] if client else None)
 
 
 def make_authenticate(

@@ -129,7 +129,12 @@ class StreamEndpoint:
         if connection.subscriptions:
             raise FrameInvalid("authenticate before subscribing")
         await connection.count(None)
-        credentials = Credentials(app_id, app_secret, None if token is None else f"Bearer {token}")
+        credentials = Credentials(
+            app_id,
+            app_secret,
+            None if token is None else f"Bearer {token}",
+            connection.credentials.address,
+        )
         connection.principal = await credentials.check(self._checker)
         connection.credentials = credentials
         connection.push(write({"type": "authenticated", "principal": connection.principal.kind}))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from lockstep.client.decoding import read
 from lockstep.client.models import App, AppSecret, Caller, KillSwitch, Login, NewApp, NewSecret
-from lockstep.client.requests import Request, get, nothing, of, segment, send
+from lockstep.client.requests import Page, Request, get, given, listing, nothing, of, segment, send
 
 
 def create_app(name: str, issuers: Sequence[Mapping[str, Any]] = ()) -> Request[NewApp]:
@@ -30,9 +31,60 @@ def get_app() -> Request[App]:
     return get("/v1/app", of(App))
 
 
-def create_app_secret() -> Request[NewSecret]:
-    """Make another secret; the old ones stay good until they are revoked."""
-    return send("POST", "/v1/app/secrets", of(NewSecret))
+def list_apps(*, cursor: str | None = None, limit: int | None = None) -> Request[Page[App]]:
+    """All apps, oldest first. For administrators."""
+    return listing("/v1/apps", App, cursor=cursor, limit=limit)
+
+
+def get_any_app(app_id: str) -> Request[App]:
+    """One app. For administrators."""
+    return get(f"/v1/apps/{segment(app_id)}", of(App))
+
+
+def update_app(
+    app_id: str,
+    *,
+    name: str | None = None,
+    status: str | None = None,
+    allowed_networks: Sequence[str] | None = None,
+    accounts: str | None = None,
+    access_token_seconds: int | None = None,
+    login_seconds: int | None = None,
+    login_history_days: int | None = None,
+) -> Request[App]:
+    """Change what is given. For administrators.
+
+    Args:
+        status: "active", or "suspended": it signs nothing, at once.
+        allowed_networks: CIDR, where the app's secrets may be used; none: everywhere.
+        accounts: "off", "closed" or "open"; see `App`.
+    """
+    body = given(
+        name=name,
+        status=status,
+        allowed_networks=None if allowed_networks is None else list(allowed_networks),
+        accounts=accounts,
+        access_token_seconds=access_token_seconds,
+        login_seconds=login_seconds,
+        login_history_days=login_history_days,
+    )
+    return send("PATCH", f"/v1/apps/{segment(app_id)}", of(App), body, is_repeatable=True)
+
+
+def create_secret_for_app(app_id: str, *, expires_at: datetime | None = None) -> Request[NewSecret]:
+    """Make another secret for an app that has lost its own. For administrators."""
+    return send("POST", f"/v1/apps/{segment(app_id)}/secrets", of(NewSecret), _until(expires_at))
+
+
+def create_app_secret(*, expires_at: datetime | None = None) -> Request[NewSecret]:
+    """Make another secret; the old ones stay good until they expire or are revoked."""
+    return send("POST", "/v1/app/secrets", of(NewSecret), _until(expires_at))
+
+
+def rotate_app_secrets(*, overlap_seconds: int = 86_400, expires_at: datetime | None = None) -> Request[NewSecret]:
+    """Make a new secret; all others end when the overlap is over."""
+    body = {"overlap_seconds": overlap_seconds, **_until(expires_at)}
+    return send("POST", "/v1/app/secrets/rotate", of(NewSecret), body)
 
 
 def list_app_secrets() -> Request[tuple[AppSecret, ...]]:
@@ -85,3 +137,9 @@ def make_login_message(address: str, chain_id: int = 1) -> Request[str]:
 def log_in(message: str, signature: bytes) -> Request[Login]:
     """Exchange a signed text for a token; each text is good for one login."""
     return send("POST", "/v1/auth/wallet", of(Login), {"message": message, "signature": "0x" + signature.hex()})
+
+
+def _until(expires_at: datetime | None) -> dict[str, Any]:
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise ValueError("expires_at: expected a time with its zone")
+    return given(expires_at=None if expires_at is None else expires_at.isoformat())

@@ -27,6 +27,13 @@ class App(Model):
     name: str
     status: str
     issuers: tuple[Issuer, ...]
+    allowed_networks: tuple[str, ...] = ()
+    """Where its secrets may be used; none: everywhere."""
+    accounts: str = "off"
+    """Accounts with passwords: "off", "closed" (the app makes them) or "open" (anybody may register)."""
+    access_token_seconds: int = 900
+    login_seconds: int = 2_592_000
+    login_history_days: int = 30
     created_at: datetime
 
 
@@ -36,6 +43,7 @@ class NewSecret:
 
     id: str
     secret: str = field(repr=False)
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +64,7 @@ class AppSecret(Model):
     status: str
     created_at: datetime
     last_used_at: datetime | None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Routes of apps, their secrets and logins."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
@@ -9,7 +10,7 @@ from lockstep.chains.evm import BadAddress, parse_address
 from lockstep.custody import errors
 from lockstep.custody.access import schemas
 from lockstep.custody.access.service import AccessService
-from lockstep.custody.access.types import App
+from lockstep.custody.access.types import App, NewSecret
 from lockstep.custody.types import Principal
 from lockstep.kit.clock import rfc3339
 from lockstep.kit.ids import AppId
@@ -26,6 +27,7 @@ AUTH_ERRORS = (
     errors.TokenInvalid,
     errors.TokenExpired,
     errors.SessionTokenInvalid,
+    errors.AddressNotAllowed,
     errors.IssuerUnavailable,
 )
 TENANT_ERRORS = (*AUTH_ERRORS, errors.CallerHasNoApp, errors.CallerNotAllowed)
@@ -48,7 +50,7 @@ def access_router(access: AccessService, authenticate: Authenticate, stranger: S
     ) -> schemas.NewAppOut:
         """Make an app and its first secret. For administrators."""
         app, secret = await access.create_app(principal, body.name, [one.to_issuer() for one in body.issuers])
-        return schemas.NewAppOut(app=_app(app), secret_id=secret.id, secret=secret.text)
+        return schemas.NewAppOut(app=show_app(app), secret_id=secret.id, secret=secret.text)
 
     @router.put(
         "/apps/{app_id}/issuers",
@@ -58,18 +60,32 @@ def access_router(access: AccessService, authenticate: Authenticate, stranger: S
         app_id: IdPath, body: schemas.IssuersIn, principal: Annotated[Principal, Depends(authenticate)]
     ) -> schemas.AppOut:
         """Replace the issuers whose users an app knows. For administrators."""
-        return _app(await access.set_issuers(principal, AppId(app_id), [one.to_issuer() for one in body.issuers]))
+        return show_app(await access.set_issuers(principal, AppId(app_id), [one.to_issuer() for one in body.issuers]))
 
     @router.get("/app", responses=problems(*TENANT_ERRORS, errors.AppNotFound))
     async def get_app(principal: Annotated[Principal, Depends(authenticate)]) -> schemas.AppOut:
         """The caller's app."""
-        return _app(await access.get_app(principal.tenant))
+        return show_app(await access.get_app(principal.tenant))
 
-    @router.post("/app/secrets", status_code=201, responses=problems(*TENANT_ERRORS))
-    async def create_secret(principal: Annotated[Principal, Depends(authenticate)]) -> schemas.NewSecretOut:
-        """Make another secret; the old ones stay good until they are revoked."""
-        secret = await access.create_secret(principal)
-        return schemas.NewSecretOut(id=secret.id, secret=secret.text)
+    @router.post("/app/secrets", status_code=201, responses=problems(*TENANT_ERRORS, errors.SecretExpiryInvalid))
+    async def create_secret(
+        principal: Annotated[Principal, Depends(authenticate)], body: schemas.SecretIn | None = None
+    ) -> schemas.NewSecretOut:
+        """Make another secret; the old ones stay good until they expire or are revoked."""
+        return _new_secret(await access.create_secret(principal, None if body is None else body.expires_at))
+
+    @router.post(
+        "/app/secrets/rotate",
+        operation_id="rotate_secrets",
+        status_code=201,
+        responses=problems(*TENANT_ERRORS, errors.SecretExpiryInvalid),
+    )
+    async def rotate_secrets(
+        body: schemas.RotationIn, principal: Annotated[Principal, Depends(authenticate)]
+    ) -> schemas.NewSecretOut:
+        """Make a new secret; all others end when the overlap is over, in which both are good."""
+        overlap = timedelta(seconds=body.overlap_seconds)
+        return _new_secret(await access.rotate_secrets(principal, overlap, body.expires_at))
 
     @router.get("/app/secrets", responses=problems(*TENANT_ERRORS))
     async def list_secrets(principal: Annotated[Principal, Depends(authenticate)]) -> schemas.SecretsOut:
@@ -82,6 +98,7 @@ def access_router(access: AccessService, authenticate: Authenticate, stranger: S
                     status=secret.status,
                     created_at=rfc3339(secret.created_at),
                     last_used_at=None if secret.last_used_at is None else rfc3339(secret.last_used_at),
+                    expires_at=None if secret.expires_at is None else rfc3339(secret.expires_at),
                 )
                 for secret in await access.list_secrets(principal)
             ]
@@ -123,7 +140,8 @@ def access_router(access: AccessService, authenticate: Authenticate, stranger: S
     return router
 
 
-def _app(app: App) -> schemas.AppOut:
+def show_app(app: App) -> schemas.AppOut:
+    """An app as callers see it."""
     return schemas.AppOut(
         id=app.id,
         name=app.name,
@@ -131,5 +149,15 @@ def _app(app: App) -> schemas.AppOut:
         issuers=[
             schemas.IssuerOut(issuer=one.issuer, audience=one.audience, jwks_url=one.jwks_url) for one in app.issuers
         ],
+        allowed_networks=[str(network) for network in app.terms.allowed_networks],
+        accounts=app.terms.accounts,
+        access_token_seconds=app.terms.access_token_seconds,
+        login_seconds=app.terms.login_seconds,
+        login_history_days=app.terms.login_history_days,
         created_at=rfc3339(app.created_at),
     )
+
+
+def _new_secret(secret: NewSecret) -> schemas.NewSecretOut:
+    expires = None if secret.expires_at is None else rfc3339(secret.expires_at)
+    return schemas.NewSecretOut(id=secret.id, secret=secret.text, expires_at=expires)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,7 @@ from lockstep.custody.access.secrets import SESSION, WALLET_LOGIN, hash_secret, 
 from lockstep.custody.access.tokens import TokenVerifier
 from lockstep.custody.access.types import App
 from lockstep.custody.errors import (
+    AddressNotAllowed,
     AdminCredentialInvalid,
     AppCredentialsInvalid,
     CredentialsMissing,
@@ -53,9 +55,17 @@ class Authenticator:
         self._principals: _Memory[Principal] = _Memory(clock)
 
     async def authenticate(
-        self, *, app_id: str | None = None, app_secret: str | None = None, authorization: str | None = None
+        self,
+        *,
+        app_id: str | None = None,
+        app_secret: str | None = None,
+        authorization: str | None = None,
+        address: str | None = None,
     ) -> Principal:
         """Who sends these headers: ``X-App-Id``, ``X-App-Secret`` and ``Authorization``.
+
+        Args:
+            address: of the client, as the trusted proxies say; None: not known.
 
         App headers alone are the app; with a bearer token of a user they are that user. A session token, a wallet
         login or an administrator's credential stands for itself; a session token may come with its app's headers.
@@ -63,6 +73,7 @@ class Authenticator:
         Raises:
             CredentialsMissing: nothing, or only half of what is needed.
             AppCredentialsInvalid, TokenInvalid, TokenExpired, SessionTokenInvalid, AdminCredentialInvalid: as named.
+            AddressNotAllowed: the app's secret is right, and may not be used from there.
             IssuerUnavailable: the public keys of the user's issuer cannot be read at the moment.
         """
         bearer = _bearer(authorization)
@@ -73,6 +84,8 @@ class Authenticator:
         if app_id is None or app_secret is None:
             raise CredentialsMissing("expected both X-App-Id and X-App-Secret")
         app = await self._app(app_id, app_secret)
+        if app.terms.allowed_networks and not is_inside(address, app.terms.allowed_networks):
+            raise AddressNotAllowed
         if bearer is None:
             return Principal(kind="app", app_id=app.id)
         if bearer.startswith(SESSION):
@@ -95,27 +108,32 @@ class Authenticator:
 
         async def load() -> tuple[App, datetime | None]:
             async with self._database.system("authenticate") as uow:
-                stored = await store.find_secret(uow, prefix)
+                stored, now = await store.find_secret(uow, prefix), self._clock.now()
                 known = stored.hash if stored else _NOBODY
                 matches = hmac.compare_digest(known, digest)
                 if stored is None or not matches or not stored.is_active or stored.app.status != "active":
                     raise AppCredentialsInvalid
+                if stored.expires_at is not None and now >= stored.expires_at:
+                    raise AppCredentialsInvalid
                 if not hmac.compare_digest(stored.app.id, app_id):
                     raise AppCredentialsInvalid
-                secret_content = contents.of_secret(stored.app.id, prefix, stored.hash, "active")
-                await self._seals.check(
-                    uow,
-                    stored.app.id,
-                    [
-                        (Kind.APP, stored.app.id, contents.of_app(stored.app.id, stored.app.status)),
-                        (Kind.APP_ACCESS, stored.app.id, store.access_content(stored.app)),
-                        (Kind.SECRET, stored.id, secret_content),
-                    ],
-                )
-                await store.touch_secret(uow, stored.app.id, stored.id, self._clock.now())
-            return stored.app, None
+                await self._check_app(uow, stored)
+                await store.touch_secret(uow, stored.app.id, stored.id, now)
+            return stored.app, stored.expires_at
 
         return await self._apps.get(_memory_key("app", app_id, secret), load)
+
+    async def _check_app(self, uow: UnitOfWork, stored: StoredSecret) -> None:
+        app = stored.app
+        await self._seals.check(
+            uow,
+            app.id,
+            [
+                (Kind.APP, app.id, contents.of_app(app.id, app.status)),
+                (Kind.APP_ACCESS, app.id, store.access_content(app)),
+                (Kind.SECRET, stored.id, stored.content()),
+            ],
+        )
 
     async def _user(self, app: App, token: str) -> Principal:
         async def load() -> tuple[Principal, datetime | None]:
@@ -213,6 +231,17 @@ class _Memory(Generic[T]):
     def _find(self, key: bytes) -> T | None:
         known = self._values.get(key)
         return known[0] if known is not None and self._clock.now() < known[1] else None
+
+
+def is_inside(address: str | None, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address lies in one of the networks; one that cannot be read does not."""
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return any(found in network for network in networks)
 
 
 def _memory_key(kind: str, app_id: AppId | str, credential: str) -> bytes:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from lockstep.custody.access.types import Issuer
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _only_rfc_3339(value: object) -> object:
+    """Numbers would be read as seconds or milliseconds since 1970, whichever fits: nobody meant that."""
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise ValueError('expected RFC 3339 text with a zone, for example "2030-01-01T00:00:00Z"')
+    return value
+
+
+Moment = Annotated[
+    AwareDatetime,
+    Field(strict=False, description="RFC 3339", examples=["2030-01-01T00:00:00Z"]),
+    BeforeValidator(_only_rfc_3339),
+]
 
 
 class Strict(BaseModel):
@@ -57,6 +75,11 @@ class AppOut(Strict):
     name: str
     status: Literal["active", "suspended"]
     issuers: list[IssuerOut]
+    allowed_networks: list[str] = Field(description="Where its secrets may be used; empty: everywhere.")
+    accounts: Literal["off", "closed", "open"]
+    access_token_seconds: int
+    login_seconds: int
+    login_history_days: int
     created_at: str
 
 
@@ -68,11 +91,24 @@ class NewAppOut(Strict):
     secret: str = Field(repr=False)
 
 
+class SecretIn(Strict):
+    """How long a new secret is good."""
+
+    expires_at: Moment | None = Field(None, description="Absent: until it is revoked.")
+
+
+class RotationIn(SecretIn):
+    """A new secret, and how long the others stay good next to it."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
+
+
 class NewSecretOut(Strict):
     """A new secret, shown only here."""
 
     id: str
     secret: str = Field(repr=False)
+    expires_at: str | None
 
 
 class SecretOut(Strict):
@@ -80,9 +116,10 @@ class SecretOut(Strict):
 
     id: str
     prefix: str
-    status: Literal["active", "revoked"]
+    status: Literal["active", "revoked", "expired"]
     created_at: str
     last_used_at: str | None
+    expires_at: str | None
 
 
 class SecretsOut(Strict):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,12 +23,13 @@ from lockstep.custody.errors import (
     LastSecret,
     LoginInvalid,
     LoginReplayed,
+    SecretExpiryInvalid,
     SecretNotFound,
 )
 from lockstep.custody.seals import Kind, Seals, contents
 from lockstep.custody.seals.service import DEPLOYMENT
 from lockstep.custody.types import Principal
-from lockstep.kit.clock import Clock
+from lockstep.kit.clock import Clock, rfc3339
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.ids import AppId, new_id
 
@@ -71,7 +73,7 @@ class AccessService:
             CallerNotAllowed: not an administrator.
             IssuerInvalid: an issuer that cannot work.
         """
-        _require_admin(principal)
+        require_admin(principal)
         issuers = self._complete(issuers)
         secret, now = new_secret("app"), self._clock.now()
         app = App(id=AppId(new_id()), name=name, status="active", issuers=tuple(issuers), created_at=now)
@@ -80,9 +82,11 @@ class AccessService:
             await store.insert_app(uow, app)
             await self._seals.add(uow, app.id, Kind.APP, {app.id: contents.of_app(app.id, app.status)})
             await self._seals.add(uow, app.id, Kind.APP_ACCESS, {app.id: store.access_content(app)})
-            await self._insert_secret(uow, app.id, secret_id, secret, now)
+            await insert_secret(uow, self._seals, app.id, secret_id, secret, now)
             self._audit.append(
-                uow, _event(app.id, principal, "app.created"), _event(app.id, principal, "secret.created", secret_id)
+                uow,
+                access_event(app.id, principal, "app.created"),
+                access_event(app.id, principal, "secret.created", secret_id),
             )
         return app, NewSecret(id=secret_id, text=secret.text)
 
@@ -104,7 +108,7 @@ class AccessService:
             CallerNotAllowed: not an administrator.
             AppNotFound, IssuerInvalid: as named.
         """
-        _require_admin(principal)
+        require_admin(principal)
         issuers = self._complete(issuers)
         async with self._database.system("set_issuers") as uow:
             before = await store.lock_app(uow, app_id)
@@ -114,7 +118,7 @@ class AccessService:
             await self._seals.change(
                 uow, app_id, Kind.APP_ACCESS, app_id, store.access_content(before), store.access_content(app)
             )
-            self._audit.append(uow, _event(app_id, principal, "app.issuers_changed"))
+            self._audit.append(uow, access_event(app_id, principal, "app.issuers_changed"))
         self._authenticator.forget()
         return app
 
@@ -127,25 +131,42 @@ class AccessService:
         _check_issuers(found)
         return found
 
-    async def create_secret(self, principal: Principal) -> NewSecret:
-        """Make another secret for the caller's app; the old ones stay good until they are revoked.
+    async def create_secret(self, principal: Principal, expires_at: datetime | None = None) -> NewSecret:
+        """Make another secret for the caller's app; the old ones stay good until they expire or are revoked.
 
         Raises:
-            CallerNotAllowed: not the app itself.
+            CallerNotAllowed: not the app itself. SecretExpiryInvalid: see `check_expiry`.
         """
-        app_id = _require_app(principal)
+        app_id, now = _require_app(principal), self._clock.now()
+        check_expiry(expires_at, now)
         secret, secret_id = new_secret("app"), new_id()
         async with self._database.tenant(app_id) as uow:
-            await self._insert_secret(uow, app_id, secret_id, secret, self._clock.now())
-            self._audit.append(uow, _event(app_id, principal, "secret.created", secret_id))
-        return NewSecret(id=secret_id, text=secret.text)
+            await insert_secret(uow, self._seals, app_id, secret_id, secret, now, expires_at)
+            self._audit.append(uow, access_event(app_id, principal, "secret.created", secret_id))
+        return NewSecret(id=secret_id, text=secret.text, expires_at=expires_at)
 
-    async def _insert_secret(
-        self, uow: UnitOfWork, app_id: AppId, secret_id: str, secret: Secret, now: datetime
-    ) -> None:
-        await store.insert_secret(uow, secret_id, app_id, secret.prefix, secret.hash, now)
-        content = contents.of_secret(app_id, secret.prefix, secret.hash, "active")
-        await self._seals.add(uow, app_id, Kind.SECRET, {secret_id: content})
+    async def rotate_secrets(
+        self, principal: Principal, overlap: timedelta, expires_at: datetime | None = None
+    ) -> NewSecret:
+        """Make a new secret, and let all others end once the overlap is over, in which both are good.
+
+        Raises:
+            CallerNotAllowed: not the app itself. SecretExpiryInvalid: see `check_expiry`.
+        """
+        app_id, now = _require_app(principal), self._clock.now()
+        check_expiry(expires_at, now)
+        secret, secret_id, ends_at = new_secret("app"), new_id(), now + overlap
+        async with self._database.tenant(app_id) as uow:
+            old = await store.lock_active_secrets(uow, app_id, now)
+            ending = [one for one in old if one.expires_at is None or one.expires_at > ends_at]
+            for one in ending:
+                ended = await store.update_secret(uow, replace(one, expires_at=ends_at))
+                await self._seals.change(uow, app_id, Kind.SECRET, one.id, one.content(), ended.content())
+            await insert_secret(uow, self._seals, app_id, secret_id, secret, now, expires_at)
+            facts = {"ending": [one.id for one in ending], "ends_at": rfc3339(ends_at)}
+            self._audit.append(uow, access_event(app_id, principal, "secret.rotated", secret_id, facts=facts))
+        self._authenticator.forget()
+        return NewSecret(id=secret_id, text=secret.text, expires_at=expires_at)
 
     async def list_secrets(self, principal: Principal) -> list[AppSecret]:
         """What is known of the secrets of the caller's app; never their text.
@@ -155,7 +176,7 @@ class AccessService:
         """
         app_id = _require_app(principal)
         async with self._database.tenant(app_id) as uow:
-            return await store.list_secrets(uow, app_id)
+            return await store.list_secrets(uow, app_id, self._clock.now())
 
     async def revoke_secret(self, principal: Principal, secret_id: str) -> None:
         """End a secret: at once in this process, within two seconds in others.
@@ -167,16 +188,17 @@ class AccessService:
         """
         app_id = _require_app(principal)
         async with self._database.tenant(app_id) as uow:
-            active = await store.lock_active_secrets(uow, app_id)
-            if active == [secret_id]:
+            active = await store.lock_active_secrets(uow, app_id, self._clock.now())
+            if [one.id for one in active] == [secret_id]:
                 raise LastSecret
-            revoked = await store.revoke_secret(uow, app_id, secret_id)
-            if revoked is None:
+            before = await store.lock_secret(uow, app_id, secret_id)
+            if before is None:
                 raise SecretNotFound
-            if secret_id in active:
-                before, after = (contents.of_secret(app_id, *revoked, status) for status in ("active", "revoked"))
-                await self._seals.change(uow, app_id, Kind.SECRET, secret_id, before, after)
-            self._audit.append(uow, _event(app_id, principal, "secret.revoked", secret_id))
+            after = await store.update_secret(uow, replace(before, is_active=False))
+            if after != before:
+                content = (before.content(), after.content())
+                await self._seals.change(uow, app_id, Kind.SECRET, secret_id, *content)
+            self._audit.append(uow, access_event(app_id, principal, "secret.revoked", secret_id))
         self._authenticator.forget()
 
     def login_message(self, address: Address, chain_id: int) -> str:
@@ -211,6 +233,21 @@ class AccessService:
         return WalletLogin(token=token, address=login.address, expires_at=expires_at)
 
 
+async def insert_secret(
+    uow: UnitOfWork,
+    seals: Seals,
+    app_id: AppId,
+    secret_id: str,
+    secret: Secret,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> None:
+    """Store a new secret of an app under its seal."""
+    await store.insert_secret(uow, secret_id, app_id, secret.prefix, secret.hash, now, expires_at)
+    content = contents.of_secret(app_id, secret.prefix, secret.hash, "active", expires_at)
+    await seals.add(uow, app_id, Kind.SECRET, {secret_id: content})
+
+
 async def bootstrap_admin(database: Database, seals: Seals, clock: Clock) -> NewSecret | None:
     """Make the first administrator's credential; None when there is one already. Its text is shown only here."""
     secret, now = new_secret("admin"), clock.now()
@@ -225,7 +262,11 @@ async def bootstrap_admin(database: Database, seals: Seals, clock: Clock) -> New
     return NewSecret(id=admin_id, text=secret.text)
 
 
-def _require_admin(principal: Principal) -> None:
+def require_admin(principal: Principal) -> None:
+    """
+    Raises:
+        CallerNotAllowed: not an administrator.
+    """
     if principal.kind != "admin":
         raise CallerNotAllowed(f"expected an administrator, was {principal.kind}")
 
@@ -249,11 +290,29 @@ def _has_no_keys(issuer: Issuer) -> bool:
     return (issuer.jwks, issuer.jwks_url, issuer.jwks_file) == (None, None, None)
 
 
-def _event(app_id: AppId, principal: Principal, action: str, secret_id: str | None = None) -> AuditEvent:
+def check_expiry(expires_at: datetime | None, now: datetime) -> None:
+    """
+    Raises:
+        SecretExpiryInvalid: a secret that would be born dead.
+    """
+    if expires_at is not None and expires_at <= now:
+        raise SecretExpiryInvalid(f"expected a time after {rfc3339(now)}")
+
+
+def access_event(
+    app_id: AppId,
+    principal: Principal,
+    action: str,
+    secret_id: str | None = None,
+    *,
+    facts: Mapping[str, object] | None = None,
+) -> AuditEvent:
+    """What somebody did to an app or one of its secrets."""
     return AuditEvent(
         app_id=app_id,
         subject=app_id,
         actor=principal.label,
         action=action,
         resource=f"secret:{secret_id}" if secret_id else f"app:{app_id}",
+        facts=facts or {},
     )

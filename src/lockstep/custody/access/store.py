@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from lockstep.custody.access.types import App, AppSecret, Issuer
+from lockstep.custody.access.types import App, AppSecret, AppTerms, Issuer
 from lockstep.custody.seals import Content, contents
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
+
+
+_SECRET: LiteralString = """
+select s.id as secret_id, s.prefix, s.secret_hash, s.status as state, s.expires_at as ends_at, a.*
+from app_secrets s join apps a on a.app_id = s.app_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +26,20 @@ class StoredSecret:
     """What an app secret is compared with."""
 
     id: str
+    prefix: str
     hash: bytes
     is_active: bool
+    expires_at: datetime | None
     app: App
+
+    @property
+    def app_id(self) -> AppId:
+        return self.app.id
+
+    def content(self) -> Content:
+        """What is sealed of it."""
+        status = "active" if self.is_active else "revoked"
+        return contents.of_secret(self.app_id, self.prefix, self.hash, status, self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,7 @@ async def insert_app(uow: UnitOfWork, app: App) -> None:
 
 async def find_app(uow: UnitOfWork, app_id: AppId) -> App | None:
     row = await uow.find("select * from apps where app_id = %s", (app_id,))
-    return _app(row) if row else None
+    return app_of(row) if row else None
 
 
 async def lock_app(uow: UnitOfWork, app_id: AppId) -> App | None:
@@ -60,57 +77,72 @@ async def update_issuers(uow: UnitOfWork, app_id: AppId, issuers: tuple[Issuer, 
         "update apps set issuers = %s where app_id = %s returning *",
         (Jsonb([_issuer_row(issuer) for issuer in issuers]), app_id),
     )
-    return _app(row)
+    return app_of(row)
 
 
 def access_content(app: App) -> Content:
-    """What is sealed of whom the app lets in."""
-    return contents.of_app_access(app.id, [_issuer_row(issuer) for issuer in app.issuers])
+    """What is sealed of whom the app lets in, and from where."""
+    return contents.of_app_access(
+        app.id,
+        [_issuer_row(issuer) for issuer in app.issuers],
+        [str(network) for network in app.terms.allowed_networks],
+        app.terms.accounts,
+    )
 
 
 async def insert_secret(
-    uow: UnitOfWork, secret_id: str, app_id: AppId, prefix: str, secret_hash: bytes, now: datetime
+    uow: UnitOfWork,
+    secret_id: str,
+    app_id: AppId,
+    prefix: str,
+    secret_hash: bytes,
+    now: datetime,
+    expires_at: datetime | None = None,
 ) -> None:
     await uow.execute(
-        "insert into app_secrets (id, app_id, prefix, secret_hash, created_at) values (%s, %s, %s, %s, %s)",
-        (secret_id, app_id, prefix, secret_hash, now),
+        "insert into app_secrets (id, app_id, prefix, secret_hash, created_at, expires_at)"
+        " values (%s, %s, %s, %s, %s, %s)",
+        (secret_id, app_id, prefix, secret_hash, now, expires_at),
     )
 
 
-async def revoke_secret(uow: UnitOfWork, app_id: AppId, secret_id: str) -> tuple[str, bytes] | None:
-    """Prefix and hash of the revoked secret; None: there is no such secret."""
-    row = await uow.find(
-        "update app_secrets set status = 'revoked' where app_id = %s and id = %s returning prefix, secret_hash",
-        (app_id, secret_id),
+async def update_secret(uow: UnitOfWork, secret: StoredSecret) -> StoredSecret:
+    """Write whether a secret is active, and when it ends."""
+    await uow.execute(
+        "update app_secrets set status = %s, expires_at = %s where app_id = %s and id = %s",
+        ("active" if secret.is_active else "revoked", secret.expires_at, secret.app_id, secret.id),
     )
-    return (row["prefix"], bytes(row["secret_hash"])) if row else None
+    return secret
 
 
-async def list_secrets(uow: UnitOfWork, app_id: AppId) -> list[AppSecret]:
+async def lock_secret(uow: UnitOfWork, app_id: AppId, secret_id: str) -> StoredSecret | None:
+    """A secret, locked against a second change."""
+    row = await uow.find(_SECRET + " where s.app_id = %s and s.id = %s for update of s", (app_id, secret_id))
+    return _secret(row) if row else None
+
+
+async def list_secrets(uow: UnitOfWork, app_id: AppId, now: datetime) -> list[AppSecret]:
     rows = await uow.fetch(
-        "select id, app_id, prefix, status, created_at, last_used_at from app_secrets where app_id = %s order by id",
-        (app_id,),
+        "select id, app_id, prefix, case when status = 'active' and expires_at <= %s then 'expired' else status end"
+        " as status, created_at, last_used_at, expires_at from app_secrets where app_id = %s order by id",
+        (now, app_id),
     )
     return [AppSecret(**row) for row in rows]
 
 
-async def lock_active_secrets(uow: UnitOfWork, app_id: AppId) -> list[str]:
-    """Ids of the active secrets, locked so that two callers cannot revoke the last two of them."""
+async def lock_active_secrets(uow: UnitOfWork, app_id: AppId, now: datetime) -> list[StoredSecret]:
+    """The secrets that are good now, locked so that two callers cannot revoke the last two of them."""
     rows = await uow.fetch(
-        "select id from app_secrets where app_id = %s and status = 'active' order by id for update", (app_id,)
+        _SECRET + " where s.app_id = %s and s.status = 'active' and (s.expires_at is null or s.expires_at > %s)"
+        " order by s.id for update of s",
+        (app_id, now),
     )
-    return [row["id"] for row in rows]
+    return [_secret(row) for row in rows]
 
 
 async def find_secret(uow: UnitOfWork, prefix: str) -> StoredSecret | None:
-    row = await uow.find(
-        "select s.id as secret_id, s.secret_hash, s.status as state, a.* from app_secrets s"
-        " join apps a on a.app_id = s.app_id where s.prefix = %s",
-        (prefix,),
-    )
-    if row is None:
-        return None
-    return StoredSecret(row["secret_id"], bytes(row["secret_hash"]), row["state"] == "active", _app(row))
+    row = await uow.find(_SECRET + " where s.prefix = %s", (prefix,))
+    return _secret(row) if row else None
 
 
 async def touch_secret(uow: UnitOfWork, app_id: AppId, secret_id: str, now: datetime) -> None:
@@ -219,11 +251,29 @@ def _issuer_row(issuer: Issuer) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _app(row: Row) -> App:
+def app_of(row: Row) -> App:
     return App(
         id=row["app_id"],
         name=row["name"],
         status=row["status"],
         issuers=tuple(Issuer(**issuer) for issuer in row["issuers"]),
+        terms=AppTerms(
+            allowed_networks=tuple(row["allowed_networks"]),
+            accounts=row["accounts"],
+            access_token_seconds=row["access_token_seconds"],
+            login_seconds=row["login_seconds"],
+            login_history_days=row["login_history_days"],
+        ),
         created_at=row["created_at"],
+    )
+
+
+def _secret(row: Row) -> StoredSecret:
+    return StoredSecret(
+        id=row["secret_id"],
+        prefix=row["prefix"],
+        hash=bytes(row["secret_hash"]),
+        is_active=row["state"] == "active",
+        expires_at=row["ends_at"],
+        app=app_of(row),
     )

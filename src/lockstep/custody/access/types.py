@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Literal
 
 from lockstep.kit.ids import AppId
@@ -26,6 +27,21 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppTerms:
+    """On what terms an app and its users call; administrators set them."""
+
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Where the app's secrets may be used; none: everywhere."""
+    accounts: Literal["off", "closed", "open"] = "off"
+    """Accounts with passwords; closed: the app makes them, open: anybody may register."""
+    access_token_seconds: int = 900
+    login_seconds: int = 30 * 86_400
+    """Life of a login of an account, over all its refreshed tokens."""
+    login_history_days: int = 30
+    """How long ended logins are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class App:
     """A product that uses this deployment."""
 
@@ -33,6 +49,7 @@ class App:
     name: str
     status: Literal["active", "suspended"]
     issuers: tuple[Issuer, ...]
+    terms: AppTerms = field(default_factory=AppTerms)
     created_at: datetime
 
 
@@ -43,9 +60,10 @@ class AppSecret:
     id: str
     app_id: AppId
     prefix: str
-    status: Literal["active", "revoked"]
+    status: Literal["active", "revoked", "expired"]
     created_at: datetime
     last_used_at: datetime | None
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +72,7 @@ class NewSecret:
 
     id: str
     text: str = field(repr=False)
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,13 +17,15 @@ def of_app(app_id: str, status: str) -> Content:
     return (app_id, status)
 
 
-def of_app_access(app_id: str, issuers: Sequence[Mapping[str, object]]) -> Content:
-    """Whose users the app knows."""
-    return (app_id, canonical_json(list(issuers)).decode())
+def of_app_access(
+    app_id: str, issuers: Sequence[Mapping[str, object]], allowed_networks: Sequence[str], accounts: str
+) -> Content:
+    """Whose users the app knows, from where it calls, and who may register."""
+    return (app_id, canonical_json(list(issuers)).decode(), tuple(allowed_networks), accounts)
 
 
-def of_secret(app_id: str, prefix: str, secret_hash: bytes, status: str) -> Content:
-    return (app_id, prefix, secret_hash.hex(), status)
+def of_secret(app_id: str, prefix: str, secret_hash: bytes, status: str, expires_at: datetime | None) -> Content:
+    return (app_id, prefix, secret_hash.hex(), status, None if expires_at is None else _time(expires_at))
 
 
 def of_user(app_id: str, issuer: str, subject: str) -> Content:

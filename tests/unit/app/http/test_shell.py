@@ -35,7 +35,12 @@ class Thing(BaseModel):
 
 class Custody:
     async def authenticate(
-        self, *, app_id: str | None = None, app_secret: str | None = None, authorization: str | None = None
+        self,
+        *,
+        app_id: str | None = None,
+        app_secret: str | None = None,
+        authorization: str | None = None,
+        address: str | None = None,
     ) -> Principal:
         if app_secret != "right":
             raise AppCredentialsInvalid

@@ -34,7 +34,12 @@ class FakeCustody:
     tokens: dict[str, Principal] = field(default_factory=dict)
 
     async def authenticate(
-        self, *, app_id: str | None = None, app_secret: str | None = None, authorization: str | None = None
+        self,
+        *,
+        app_id: str | None = None,
+        app_secret: str | None = None,
+        authorization: str | None = None,
+        address: str | None = None,
     ) -> Principal:
         if authorization is not None:
             principal = self.tokens.get(authorization.removeprefix("Bearer "))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Header
+from fastapi import FastAPI, Header, Request
 from tests.support.custody import ALICE, BOB, CHAIN, World, message, pays, send
 
 from lockstep.app.http.problems import install_problem_handlers
@@ -17,6 +17,7 @@ from lockstep.custody import (
     ConditionSetService,
     Principal,
     access_router,
+    app_router,
     bootstrap_admin,
     condition_set_router,
     router,
@@ -45,17 +46,22 @@ class Caller:
 @pytest.fixture
 async def stranger(world: World) -> AsyncIterator[Caller]:
     async def authenticate(
+        request: Request,
         x_app_id: Annotated[str | None, Header()] = None,
         x_app_secret: Annotated[str | None, Header()] = None,
         authorization: Annotated[str | None, Header()] = None,
     ) -> Principal:
         return await world.authenticator.authenticate(
-            app_id=x_app_id, app_secret=x_app_secret, authorization=authorization
+            app_id=x_app_id,
+            app_secret=x_app_secret,
+            authorization=authorization,
+            address=request.client.host if request.client else None,
         )
 
     web = FastAPI()
     install_problem_handlers(web)
     web.include_router(access_router(world.access, authenticate), prefix="/v1")
+    web.include_router(app_router(world.apps, authenticate), prefix="/v1")
     web.include_router(router(world.custody, world.database, authenticate), prefix="/v1")
     sets = ConditionSetService(world.database, world.audit, world.clock)
     web.include_router(condition_set_router(sets, authenticate), prefix="/v1")
@@ -328,7 +334,7 @@ async def test_secrets__rotate_without_a_gap(app: Caller) -> None:
     fresh = (await app.post("/app/secrets")).json()
     items = (await app.get("/app/secrets")).json()["items"]
     assert len(items) == 2
-    assert all(set(item) == {"id", "prefix", "status", "created_at", "last_used_at"} for item in items)
+    assert all(set(item) == {"id", "prefix", "status", "created_at", "last_used_at", "expires_at"} for item in items)
     old = next(item["id"] for item in items if item["id"] != fresh["id"])
     assert (await app.call("DELETE", f"/app/secrets/{old}")).status_code == 204
     assert (await app.get("/app")).status_code == 401
@@ -403,3 +409,36 @@ async def test_wallets__a_batch_that_does_not_hold__makes_nothing(world: World, 
     refused = await app.post("/wallets/batch", body, key="batch")
     assert refused.status_code == 422
     assert await world.rows("select id from wallets") == []
+
+
+async def test_apps__administered__over_http(admin: Caller, app: Caller) -> None:
+    await make_app(admin, "Beta")
+    app_id = app.headers["X-App-Id"]
+    first = await admin.get("/apps?limit=1")
+    rest = await admin.get(f"/apps?limit=1&cursor={first.json()['next_cursor']}")
+    assert [one["name"] for one in (*first.json()["items"], *rest.json()["items"])] == ["Alpha", "Beta"]
+    changed = await admin.call("PATCH", f"/apps/{app_id}", {"name": "Gamma", "allowed_networks": ["203.0.113.7"]})
+    assert (changed.json()["name"], changed.json()["allowed_networks"]) == ("Gamma", ["203.0.113.7/32"])
+    outside = await app.get("/app")
+    assert (outside.status_code, outside.json()["code"]) == (403, "address_not_allowed")
+    await admin.call("PATCH", f"/apps/{app_id}", {"allowed_networks": ["127.0.0.0/8"]})
+    assert (await app.get("/app")).status_code == 200
+    for body in ({"allowed_networks": ["10.0.0.1/8"]}, {"allowed_networks": ["x"]}, {"status": "gone"}, {"name": ""}):
+        assert (await admin.call("PATCH", f"/apps/{app_id}", body)).status_code == 422
+    for method, path, more in [
+        ("GET", "/apps", None),
+        ("GET", f"/apps/{app_id}", None),
+        ("PATCH", f"/apps/{app_id}", {"name": "mine"}),
+        ("POST", f"/apps/{app_id}/secrets", {}),
+    ]:
+        refused = await app.call(method, path, more)
+        assert (refused.status_code, refused.json()["code"]) == (403, "caller_not_allowed")
+
+    rotated = await app.post("/app/secrets/rotate", {"overlap_seconds": 60})
+    assert rotated.status_code == 201
+    secrets = (await app.get("/app/secrets")).json()["items"]
+    assert [secret["expires_at"] for secret in secrets] == ["2026-05-01T12:01:00.000Z", None]
+    born_dead = await app.post("/app/secrets", {"expires_at": "2026-05-01T12:00:00Z"})
+    assert (born_dead.status_code, born_dead.json()["code"]) == (422, "secret_expiry_invalid")
+    spare = await admin.post(f"/apps/{app_id}/secrets", {"expires_at": "2026-05-02T00:00:00Z"})
+    assert spare.json()["expires_at"] == "2026-05-02T00:00:00.000Z"

@@ -1,4 +1,4 @@
-"""Seals over rows that carry authority, and over decisions."""
+"""Apps that are administered: where their secrets may be used from, how long secrets and logins last."""
 
 from pathlib import Path
 
