@@ -68,6 +68,32 @@ def test_cancel__by_those_who_may_not__is_refused(standing: Deployment, app: App
     app.refused(409, "transaction_not_cancellable", "POST", route)
 
 
+def test_operator__of_an_app__hurries_and_cancels_what_its_users_sent(standing: Deployment, app: App) -> None:
+    alice, olga = app.user("alice"), app.user("olga")
+    ids = {name: who.call("GET", "/v1/caller")["user_id"] for name, who in (("alice", alice), ("olga", olga))}
+    allowed = app.policy(pays(SHOP, ETHER))["id"]
+    wallet = app.call("POST", "/v1/wallets", {"owner_user_id": ids["alice"], "policy_ids": [allowed]})
+    standing.fund(FIRST, wallet["address"], ETHER)
+    sent = alice.rpc(wallet["id"], payment(SHOP, 1))["transaction_id"]
+    alice.wait_transaction(sent, "broadcast")
+    route = f"/v1/transactions/{sent}"
+    olga.refused(404, "transaction_not_found", "POST", f"{route}/speed-up", {})
+    olga.refused(403, "caller_not_allowed", "GET", "/v1/audit/entries")
+
+    app.call("PATCH", f"/v1/users/{ids['olga']}", {"role": "operator"})
+
+    assert olga.call("GET", "/v1/caller")["role"] == "operator"
+    olga.call("POST", f"{route}/speed-up", {})
+    until(lambda: len(olga.transaction(sent)["hashes"]) == 2, "the dearer form to be signed")
+    olga.wait_transaction(sent, "broadcast")
+    olga.call("POST", f"{route}/cancel")
+    until(lambda: len(olga.transaction(sent)["hashes"]) == 3, "the self-send to be signed")
+    standing.mine(10)
+    assert olga.wait_transaction(sent)["state"] == "cancelled"
+    olga.refused(404, "wallet_not_found", "POST", f"/v1/wallets/{wallet['id']}/rpc", payment(SHOP, 1), key=new_key())
+    assert f"user:{ids['olga']}" in str(olga.call("GET", "/v1/audit/entries")["items"])
+
+
 def test_speed_up__under_a_policy_of_fees__goes_as_far_as_the_policy_lets_it(standing: Deployment, app: App) -> None:
     rule = {**pays(SHOP, ETHER)[0]}
     rule["conditions"] = [

@@ -30,6 +30,7 @@ from lockstep.custody import (
     SessionTerms,
     TokenVerifier,
     TransactionIntent,
+    UserService,
     Wallet,
     WordFacts,
     claim_for,
@@ -173,6 +174,7 @@ class World:
     seals: Seals
     access: AccessService
     apps: AppService
+    users: UserService
     custody: CustodyService
     admin: Principal
 
@@ -229,5 +231,18 @@ def build(database: Database) -> World:
     )
     custody.connect(engine, engine)
     admin = Principal(kind="admin", name="test")
-    apps = AppService(database, audit, authenticator, seals, clock)
-    return World(database, clock, engine, executor, audit, audit_key, authenticator, seals, access, apps, custody, admin)
+    return World(
+        database=database,
+        clock=clock,
+        engine=engine,
+        executor=executor,
+        audit=audit,
+        audit_key=audit_key,
+        authenticator=authenticator,
+        seals=seals,
+        access=access,
+        apps=AppService(database, audit, authenticator, seals, clock),
+        users=UserService(database, audit, authenticator, seals, clock),
+        custody=custody,
+        admin=admin,
+    )

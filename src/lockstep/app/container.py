@@ -44,6 +44,7 @@ from lockstep.custody import (
     SwitchService,
     TokenFact,
     TokenVerifier,
+    UserService,
     WordFacts,
     derive_key,
     read_key_file,
@@ -127,6 +128,7 @@ class Container:
             known_issuers=[_issuer_of(issuer) for issuer in settings.issuers],
         )
         self.apps = AppService(self.database, self.audit, self.authenticator, self.seals, self.clock)
+        self.users = UserService(self.database, self.audit, self.authenticator, self.seals, self.clock)
         self._vault = SecretVault(auth_shares_key)
         self.authority = AuthorityService(self.database, self.audit, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)

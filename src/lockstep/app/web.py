@@ -44,6 +44,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
             custody.authority_router(container.authority, authenticate),
             custody.approval_router(container.approvals, authenticate),
             custody.app_router(container.apps, authenticate),
+            custody.user_router(container.users, authenticate),
             custody.switch_router(container.switches, authenticate),
             custody.condition_set_router(container.condition_sets, authenticate),
             transactions.router(

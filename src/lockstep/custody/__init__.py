@@ -63,6 +63,7 @@ from lockstep.custody.errors import (
     SigningStopped,
     TokenExpired,
     TokenInvalid,
+    UserDisabled,
     WalletNotFound,
 )
 from lockstep.custody.execution import (
@@ -109,6 +110,8 @@ from lockstep.custody.types import (
     TransactionIntent,
     Wallet,
 )
+from lockstep.custody.users import User, UserService
+from lockstep.custody.users.api import user_router
 from lockstep.custody.view import ChainFact, Method, TokenFact, WordFacts, format_units
 
 REQUEST_REFUSALS = (
@@ -205,6 +208,9 @@ __all__ = [
     "TokenInvalid",
     "TokenVerifier",
     "TransactionIntent",
+    "User",
+    "UserDisabled",
+    "UserService",
     "Wallet",
     "WalletFilter",
     "WalletLogin",
@@ -231,5 +237,6 @@ __all__ = [
     "run_signer",
     "serve_signer",
     "switch_router",
+    "user_router",
     "verify_transport",
 ]

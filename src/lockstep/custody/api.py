@@ -283,7 +283,7 @@ def router(
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> schemas.AuditEntriesOut:
-        """Entries of the app's audit log, newest first. For the app itself."""
+        """Entries of the app's audit log, newest first. For the app, its operators and its admins."""
         page = await service.list_audit_entries(principal, resource=resource, cursor=cursor, limit=limit)
         return schemas.AuditEntriesOut(
             items=[

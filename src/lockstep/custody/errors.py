@@ -10,7 +10,7 @@ Refuse
 │   ├── CallerHasNoApp, CallerNotAllowed, AddressNotAllowed, OwnerRequired
 │   └── SigningDenied                         recorded as a denied decision
 │       ├── PolicyDenied
-│       ├── WalletFrozen, WalletArchived
+│       ├── WalletFrozen, WalletArchived, UserDisabled
 │       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied
 ├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound
 ├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed, SessionAmbiguous
@@ -128,6 +128,12 @@ class WalletFrozen(SigningDenied):
     code = "wallet_frozen"
 
 
+class UserDisabled(SigningDenied):
+    """The user was disabled in its app."""
+
+    code = "user_disabled"
+
+
 class WalletArchived(SigningDenied):
     """The wallet is archived and signs nothing until it is restored."""
 
@@ -166,6 +172,7 @@ SIGNING_REFUSALS = (
     AppSuspended,
     WalletFrozen,
     WalletArchived,
+    UserDisabled,
     OwnerRequired,
     SessionExpired,
     SessionRevoked,

@@ -169,6 +169,13 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         """
         return await self._transactions.decide(uow, principal, wallet, intent)
 
+    async def decide_replacement(
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | WalletId, intent: TransactionIntent
+    ) -> Decision:
+        """Decide on other ceilings for a transaction that was decided on: as `decide_transaction`, and whoever oversees the
+        app may have it for a user's wallet, too. The caller has made sure that nothing else of it differs."""
+        return await self._transactions.decide(uow, principal, wallet, intent, replaces=True)
+
     async def check_withdrawal(
         self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
     ) -> None:
@@ -223,10 +230,10 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         """Entries of the app's audit log, newest first.
 
         Raises:
-            CallerNotAllowed: not the app itself.
+            CallerNotAllowed: neither the app nor one of its operators and admins.
         """
-        if principal.kind != "app":
-            raise CallerNotAllowed(f"expected the app's own credentials, was {principal.kind}")
+        if not principal.oversees_app:
+            raise CallerNotAllowed("only the app, its operators and its admins read its audit log")
         before: tuple[int, int] | None = None
         if cursor is not None:
             seq, shard = decode_cursor(cursor, int, int)

@@ -22,7 +22,7 @@ from lockstep.custody.errors import (
     SessionInvalid,
     SessionSignerNotFound,
 )
-from lockstep.custody.seals import Content, Kind, contents
+from lockstep.custody.seals import Content, Kind, Seals, contents
 from lockstep.custody.types import Principal, SessionSigner, Wallet
 from lockstep.custody.view import Method
 from lockstep.custody.views import describe_session
@@ -134,8 +134,7 @@ class SessionService(Base):
                 raise SessionSignerNotFound
             if before.status == "revoked":
                 return before
-            session = await store.revoke_session(uow, before, self._clock.now())
-            await self._seals.change(uow, app_id, Kind.SESSION, session.id, _content(before), _content(session))
+            session = await end_session(uow, self._seals, before, self._clock.now())
             await self._record_session(uow, principal, session, "session_signer.revoked")
         self._authenticator.forget()
         return session
@@ -238,6 +237,13 @@ class SessionService(Base):
                 correlation_id=current_correlation_id(),
             ),
         )
+
+
+async def end_session(uow: UnitOfWork, seals: Seals, session: SessionSigner, now: datetime) -> SessionSigner:
+    """End an active session signer that is locked."""
+    ended = await store.revoke_session(uow, session, now)
+    await seals.change(uow, session.app_id, Kind.SESSION, session.id, _content(session), _content(ended))
+    return ended
 
 
 def _content(session: SessionSigner) -> Content:

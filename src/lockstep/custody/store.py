@@ -229,6 +229,17 @@ async def lock_session(uow: UnitOfWork, app_id: AppId, wallet_id: str, session_i
     return _session(row) if row else None
 
 
+async def lock_token_sessions(uow: UnitOfWork, app_id: AppId, user_id: UserId) -> list[SessionSigner]:
+    """The active session signers that somebody holds a token of, for the wallets of a user, locked."""
+    rows = await uow.fetch(
+        "select s.* from session_signers s join wallets w on w.app_id = s.app_id and w.id = s.wallet_id"
+        " where s.app_id = %s and w.owner_user_id = %s and s.grantee = 'token' and s.status = 'active'"
+        " order by s.id for update of s",
+        (app_id, user_id),
+    )
+    return [_session(row) for row in rows]
+
+
 async def revoke_session(uow: UnitOfWork, session: SessionSigner, now: datetime) -> SessionSigner:
     """End a session signer."""
     row = await uow.get(

@@ -16,6 +16,8 @@ from lockstep.custody.errors import CallerHasNoApp
 from lockstep.kit.ids import AppId, CorrelationId, UserId, WalletId
 
 PrincipalKind = Literal["app", "user", "session", "external", "module", "admin"]
+Role = Literal["user", "operator", "admin"]
+"""Of a user in its app; an administrator of the deployment is another thing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,13 @@ class Principal:
     """Name of a module, or id of an administrator's credential."""
     proof: Proof | None = field(default=None, compare=False, repr=False)
     """What the caller shows beside its credentials: signatures of this very request."""
+    role: Role | None = None
+    """Of a user."""
+
+    @property
+    def oversees_app(self) -> bool:
+        """Whether it sees everything of its app: the app itself, and users that are its operators or admins."""
+        return self.kind == "app" or (self.kind == "user" and self.role in ("operator", "admin"))
 
     @property
     def tenant(self) -> AppId:

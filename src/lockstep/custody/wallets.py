@@ -45,6 +45,8 @@ class WalletService(Base):
             WalletNotFound: there is none for this caller.
         """
         async with self._database.tenant(principal.tenant) as uow:
+            if principal.oversees_app:
+                return await self.find_wallet(uow, principal.tenant, wallet_id)
             return await self._visible_wallet(uow, principal, wallet_id)
 
     async def update_wallet(
@@ -128,7 +130,7 @@ class WalletService(Base):
         """The wallets whose doings a caller may see; None: all of its app's."""
         if principal.kind == "session":
             return [principal.wallet_id] if principal.wallet_id is not None else []
-        if principal.kind == "user":
+        if principal.kind == "user" and not principal.oversees_app:
             return await store.list_owned_ids(uow, principal.tenant, principal.user_id) if principal.user_id else []
         return None
 

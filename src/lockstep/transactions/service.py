@@ -234,7 +234,7 @@ class TransactionsService:
         )
         fees = sped_up_fees(wished, live, market, self._sender.config(found.chain).max_fee_per_gas)
         wallet = await self._authority.find_wallet(uow, found.app_id, found.wallet_id)
-        decision = await self._authority.decide_transaction(uow, principal, wallet, intent_of(wished))
+        decision = await self._authority.decide_replacement(uow, principal, wallet, intent_of(wished))
         now = self._clock.now()
         after = move(
             replace(wished, decision_id=decision.id), found.state, now, now, reason="it was asked to be made dearer"

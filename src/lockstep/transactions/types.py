@@ -297,6 +297,16 @@ class TransactionAuthority(Protocol):
         """
         ...
 
+    async def decide_replacement(
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet, intent: TransactionIntent
+    ) -> Decision:
+        """Decide on other ceilings for what was decided on; whoever oversees the app may, too.
+
+        Raises:
+            PolicyDenied: with the reason.
+        """
+        ...
+
     async def check_withdrawal(
         self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
     ) -> None:

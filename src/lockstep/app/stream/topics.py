@@ -79,7 +79,7 @@ class Topics:
             raise CredentialsMissing(f"the topic {topic.name} needs credentials: in the headers or by authenticate")
         if principal.app_id is None:
             raise CallerHasNoApp(f"the topic {topic.name} belongs to apps")
-        if principal.kind in ("app", "module"):
+        if principal.kind == "module" or principal.oversees_app:
             return principal.app_id, asked
         if topic.wallet_member is None:
             raise CallerNotAllowed(f"only the app may follow {topic.name}")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.client.decoding import read
-from lockstep.client.models import App, AppSecret, Caller, KillSwitch, Login, NewApp, NewSecret
+from lockstep.client.models import App, AppSecret, Caller, KillSwitch, Login, NewApp, NewSecret, User
 from lockstep.client.requests import Page, Request, get, given, listing, nothing, of, segment, send
 
 
@@ -95,6 +95,27 @@ def list_app_secrets() -> Request[tuple[AppSecret, ...]]:
 def revoke_app_secret(secret_id: str) -> Request[None]:
     """End a secret."""
     return send("DELETE", f"/v1/app/secrets/{segment(secret_id)}", nothing, is_repeatable=True)
+
+
+def list_users(*, cursor: str | None = None, limit: int | None = None) -> Request[Page[User]]:
+    """Users of the app, oldest first. For the app, its operators and its admins."""
+    return listing("/v1/users", User, cursor=cursor, limit=limit)
+
+
+def get_user(user_id: str) -> Request[User]:
+    """One user. A user sees itself."""
+    return get(f"/v1/users/{segment(user_id)}", of(User))
+
+
+def update_user(user_id: str, *, role: str | None = None, status: str | None = None) -> Request[User]:
+    """Change what is given. For the app and its admins.
+
+    Args:
+        role: "user", "operator" (looks after the transactions of the app) or "admin" (its users too).
+        status: "active", or "disabled": no token of the user holds any more, and it signs nothing.
+    """
+    body = given(role=role, status=status)
+    return send("PATCH", f"/v1/users/{segment(user_id)}", of(User), body, is_repeatable=True)
 
 
 def list_kill_switches() -> Request[tuple[KillSwitch, ...]]:

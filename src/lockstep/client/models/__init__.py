@@ -13,6 +13,7 @@ from lockstep.client.models.access import (
     NewApp,
     NewSecret,
     Readiness,
+    User,
 )
 from lockstep.client.models.authority import Approval, Holder, KeyQuorum, RegisteredKey
 from lockstep.client.models.condition_sets import ConditionSet, ConditionSetItem
@@ -98,6 +99,7 @@ __all__ = [
     "Transaction",
     "TransactionDetail",
     "TransactionStep",
+    "User",
     "Verdict",
     "View",
     "Wallet",

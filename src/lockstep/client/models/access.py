@@ -88,6 +88,20 @@ class Caller(Model):
     wallet_id: str | None = None
     session_id: str | None = None
     address: str | None = None
+    role: str | None = None
+    """Of a user in its app: "user", "operator" or "admin"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class User(Model):
+    """A user of an app."""
+
+    id: str
+    issuer: str
+    subject: str
+    role: str
+    status: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ AUTH_ERRORS = (
     errors.TokenExpired,
     errors.SessionTokenInvalid,
     errors.AddressNotAllowed,
+    errors.UserDisabled,
     errors.IssuerUnavailable,
 )
 TENANT_ERRORS = (*AUTH_ERRORS, errors.CallerHasNoApp, errors.CallerNotAllowed)
@@ -124,6 +125,7 @@ def access_router(access: AccessService, authenticate: Authenticate, stranger: S
             wallet_id=principal.wallet_id,
             session_id=principal.session_id,
             address=principal.address,
+            role=principal.role,
         )
 
     @router.post("/auth/wallet/message", dependencies=public, responses=problems(BadAddress))

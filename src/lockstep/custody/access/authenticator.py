@@ -28,6 +28,7 @@ from lockstep.custody.errors import (
     SessionTokenInvalid,
     TokenExpired,
     TokenInvalid,
+    UserDisabled,
 )
 from lockstep.custody.seals import Kind, Seals, contents
 from lockstep.custody.seals.service import DEPLOYMENT
@@ -73,6 +74,7 @@ class Authenticator:
         Raises:
             CredentialsMissing: nothing, or only half of what is needed.
             AppCredentialsInvalid, TokenInvalid, TokenExpired, SessionTokenInvalid, AdminCredentialInvalid: as named.
+            UserDisabled: its tokens have ended with it.
             AddressNotAllowed: the app's secret is right, and may not be used from there.
             IssuerUnavailable: the public keys of the user's issuer cannot be read at the moment.
         """
@@ -139,15 +141,16 @@ class Authenticator:
         async def load() -> tuple[Principal, datetime | None]:
             issuer, subject, expires_at = await self._tokens.verify(token, app.issuers)
             async with self._database.tenant(app.id) as uow:
-                user_id, is_new = await store.find_or_insert_user(
+                user, is_new = await store.find_or_insert_user(
                     uow, new_id(), app.id, issuer.issuer, subject, self._clock.now()
                 )
-                content = contents.of_user(app.id, issuer.issuer, subject)
                 if is_new:
-                    await self._seals.add(uow, app.id, Kind.USER, {user_id: content})
+                    await self._seals.add(uow, app.id, Kind.USER, {user.id: user.content()})
                 else:
-                    await self._seals.check(uow, app.id, [(Kind.USER, user_id, content)])
-            return Principal(kind="user", app_id=app.id, user_id=user_id), expires_at
+                    await self._seals.check(uow, app.id, [(Kind.USER, user.id, user.content())])
+            if user.status != "active":
+                raise UserDisabled
+            return Principal(kind="user", app_id=app.id, user_id=user.id, role=user.role), expires_at
 
         return await self._principals.get(_memory_key("user", app.id, token), load)
 

@@ -137,6 +137,7 @@ class CallerOut(Strict):
     wallet_id: str | None
     session_id: str | None
     address: str | None
+    role: Literal["user", "operator", "admin"] | None = Field(description="Of a user in its app.")
 
 
 class LoginMessageIn(Strict):

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from lockstep.custody.access.types import App, AppSecret, AppTerms, Issuer
 from lockstep.custody.seals import Content, contents
+from lockstep.custody.types import Role
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
 
@@ -40,6 +41,22 @@ class StoredSecret:
         """What is sealed of it."""
         status = "active" if self.is_active else "revoked"
         return contents.of_secret(self.app_id, self.prefix, self.hash, status, self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """A user as whom somebody is let in."""
+
+    id: UserId
+    app_id: AppId
+    issuer: str
+    subject: str
+    role: Role
+    status: str
+
+    def content(self) -> Content:
+        """What is sealed of it."""
+        return contents.of_user(self.app_id, self.issuer, self.subject, self.role, self.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,20 +182,19 @@ async def find_session(uow: UnitOfWork, token_hash: bytes) -> StoredSession | No
 
 async def find_or_insert_user(
     uow: UnitOfWork, new_id: str, app_id: AppId, issuer: str, subject: str, now: datetime
-) -> tuple[UserId, bool]:
-    """The user's id and whether the row is new."""
-    known = "select id from users where app_id = %s and issuer = %s and subject = %s"
+) -> tuple[StoredUser, bool]:
+    """The user, and whether it is new."""
+    known = "select id, role, status from users where app_id = %s and issuer = %s and subject = %s"
+    is_new = False
     row = await uow.find(known, (app_id, issuer, subject))
-    if row is not None:
-        return UserId(row["id"]), False
-    row = await uow.find(
-        "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, %s, %s, %s)"
-        " on conflict (app_id, issuer, subject) do nothing returning id",
-        (new_id, app_id, issuer, subject, now),
-    )
-    if row is not None:
-        return UserId(row["id"]), True
-    return UserId((await uow.get(known, (app_id, issuer, subject)))["id"]), False
+    if row is None:
+        is_new = 1 == await uow.execute(
+            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, %s, %s, %s)"
+            " on conflict (app_id, issuer, subject) do nothing",
+            (new_id, app_id, issuer, subject, now),
+        )
+        row = await uow.get(known, (app_id, issuer, subject))
+    return StoredUser(UserId(row["id"]), app_id, issuer, subject, row["role"], row["status"]), is_new
 
 
 async def list_unknown_users(uow: UnitOfWork, app_id: AppId, user_ids: Sequence[str]) -> list[str]:

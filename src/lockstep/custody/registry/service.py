@@ -88,9 +88,10 @@ class WalletRegistry(WalletService):
     async def list_wallets(
         self, principal: Principal, wanted: WalletFilter | None = None, *, cursor: str | None = None, limit: int = 50
     ) -> Page[Wallet]:
-        """Wallets that the caller may see, oldest first: all of the app, those of the user, or the session's one."""
+        """Wallets that the caller may see, oldest first: all of the app for who oversees it, those of the user, or the
+        session's one."""
         wanted = wanted or WalletFilter()
-        if principal.kind == "user":
+        if principal.kind == "user" and not principal.oversees_app:
             if wanted.user_id not in (None, principal.user_id):
                 return Page([], None)
             wanted = replace(wanted, user_id=principal.user_id)

@@ -28,8 +28,8 @@ def of_secret(app_id: str, prefix: str, secret_hash: bytes, status: str, expires
     return (app_id, prefix, secret_hash.hex(), status, None if expires_at is None else _time(expires_at))
 
 
-def of_user(app_id: str, issuer: str, subject: str) -> Content:
-    return (app_id, issuer, subject)
+def of_user(app_id: str, issuer: str, subject: str, role: str, status: str) -> Content:
+    return (app_id, issuer, subject, role, status)
 
 
 def of_admin(prefix: str, secret_hash: bytes, status: str) -> Content:

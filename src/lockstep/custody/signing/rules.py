@@ -24,6 +24,7 @@ from lockstep.custody.errors import (
     SessionRevoked,
     SessionValueDenied,
     SigningStopped,
+    UserDisabled,
     WalletArchived,
     WalletFrozen,
     WalletNotFound,
@@ -51,15 +52,19 @@ def policy_keys(authority: Authority) -> list[PolicyKey]:
     return [(policy, authority.revisions[policy]) for policy in attached(authority) if policy in authority.revisions]
 
 
-def check_visible(principal: Principal, authority: Authority | None) -> Authority:
+def check_visible(principal: Principal, authority: Authority | None, *, oversees: bool = False) -> Authority:
     """The wallet, if there is one for this caller.
+
+    Args:
+        oversees: whether who oversees the app may do this for its users, too: take back and hurry, never begin.
 
     Raises:
         WalletNotFound: there is none, or it is somebody else's: both look the same.
     """
     if authority is None:
         raise WalletNotFound
-    if principal.kind == "user" and not _belongs_to(authority, principal.user_id):
+    is_strange = principal.kind == "user" and not _belongs_to(authority, principal.user_id)
+    if is_strange and not (oversees and principal.oversees_app):
         raise WalletNotFound
     if principal.kind == "session" and authority.wallet_id != principal.wallet_id:
         raise WalletNotFound
@@ -172,7 +177,8 @@ def check_caller(principal: Principal, authority: Authority, now: datetime) -> F
             return SessionExpired()
         return None
     if principal.kind == "user":
-        return None  # a wallet of another user is not found
+        is_shut_out = authority.owner_user_id == principal.user_id and authority.owner_status == "disabled"
+        return UserDisabled() if is_shut_out else None  # a wallet of another user is not found
     if principal.kind == "app":
         return None if authority.owner_user_id is None else OwnerRequired("this wallet signs for its owner only")
     return CallerNotAllowed(f"{principal.kind} callers sign through a session signer")

@@ -33,6 +33,8 @@ _AUTHORITY_COLUMNS = """
     w.status, w.archived_at is not null as is_archived, w.policy_ids,
     w.auth_share, s.id as session_id, s.grantee, s.authorization_key_id, s.status as session_status, s.expires_at, s.allowed_methods,
     s.policy_ids as session_policy_ids, s.max_value_per_transaction,
+    (select jsonb_build_array(u.issuer, u.subject, u.role, u.status) from users u
+     where u.app_id = w.app_id and u.id = w.owner_user_id) as owner_user,
     (select coalesce(jsonb_object_agg(c.id, c.revision), '{}'::jsonb)
      from policy_condition_sets l join condition_sets c on c.app_id = l.app_id and c.id = l.set_id
      where l.app_id = w.app_id and l.policy_id = any(w.policy_ids || coalesce(s.policy_ids, '{}'))) as set_revisions,
@@ -44,9 +46,9 @@ _AUTHORITY_COLUMNS = """
     (select coalesce(jsonb_agg(jsonb_build_array(z.kind, z.id, z.revision, encode(z.code, 'hex'))), '[]'::jsonb)
      from seals z where z.app_id in (w.app_id, '')
      and (z.kind, z.id) in (select * from unnest(
-        array['app', 'wallet', 'session', 'kill_switch', 'kill_switch']
+        array['app', 'wallet', 'session', 'user', 'kill_switch', 'kill_switch']
         || array_fill('policy'::text, array[cardinality(w.policy_ids || coalesce(s.policy_ids, '{}'))]),
-        array[w.app_id, w.id, coalesce(s.id, ''), w.app_id, ''] || w.policy_ids || coalesce(s.policy_ids, '{}')
+        array[w.app_id, w.id, coalesce(s.id, ''), coalesce(w.owner_user_id, ''), w.app_id, ''] || w.policy_ids || coalesce(s.policy_ids, '{}')
      ))) as seals
 """
 
@@ -296,6 +298,7 @@ def _authority(row: Row, seals: Seals) -> Authority:
         address=Address(row["address"]),
         owner_user_id=row["owner_user_id"],
         owner=read_owner(row["owner"]),
+        owner_status=None if row["owner_user"] is None else row["owner_user"][-1],
         status="archived" if row["is_archived"] else row["status"],
         policy_ids=tuple(row["policy_ids"]),
         auth_share=bytes(row["auth_share"]),
@@ -332,6 +335,8 @@ def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
             None if limit is None else from_numeric(limit),
         )
         found.append((Kind.SESSION, session_id, session))
+    if row["owner_user"] is not None:
+        found.append((Kind.USER, row["owner_user_id"], contents.of_user(app_id, *row["owner_user"])))
     for policy_id, (revision, user_id, owner_id) in row["policies"].items():
         found.append((Kind.POLICY, policy_id, contents.of_policy(app_id, user_id, owner_id, revision)))
     for scope in (app_id, ""):

@@ -78,14 +78,20 @@ class TransactionSigning:
         self._clock = clock
 
     async def decide(
-        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | WalletId, intent: TransactionIntent
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        wallet: Wallet | WalletId,
+        intent: TransactionIntent,
+        *,
+        replaces: bool = False,
     ) -> Decision:
-        """See `CustodyService.decide_transaction`."""
+        """See `CustodyService.decide_transaction` and `decide_replacement`."""
         wallet_id = wallet.id if isinstance(wallet, Wallet) else wallet
         if principal.tenant != intent.app_id or wallet_id != intent.wallet_id:
             raise DecisionMismatch("the intent names another app or wallet than the caller asks for")
         (found,) = await store.load_authorities(uow, self._seals, intent.app_id, [(wallet_id, principal.session_id)])
-        authority = check_visible(principal, found)
+        authority = check_visible(principal, found, oversees=replaces)
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
         policies = await self._shelf.load(uow, [authority])
@@ -115,7 +121,7 @@ class TransactionSigning:
     ) -> None:
         """See `CustodyService.check_withdrawal`."""
         (found,) = await store.load_authorities(uow, self._seals, principal.tenant, [(wallet_id, principal.session_id)])
-        authority = check_visible(principal, found)
+        authority = check_visible(principal, found, oversees=True)
         decided_for = await store.find_decided_session(uow, principal.tenant, decision_id)
         refusal = refuse_withdrawal(principal, authority, decided_for, self._clock.now())
         if refusal is not None:
@@ -129,7 +135,7 @@ class TransactionSigning:
         (found,) = await store.load_authorities(
             uow, self._seals, intent.app_id, [(intent.wallet_id, principal.session_id)]
         )
-        authority = check_visible(principal, found)
+        authority = check_visible(principal, found, oversees=True)
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
         check_self_send(intent, authority.address)

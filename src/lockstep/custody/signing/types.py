@@ -42,6 +42,8 @@ class Authority:
     owner_user_id: str | None
     owner: Owner | None = None
     """Key or quorum that must authorise what is signed, as it is at this moment."""
+    owner_status: str | None = None
+    """Of the user that owns it."""
     status: str
     policy_ids: tuple[str, ...]
     auth_share: bytes = field(repr=False)
