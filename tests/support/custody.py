@@ -12,6 +12,7 @@ from lockstep.chains.evm import Address, TransactionType
 from lockstep.custody import (
     AccessService,
     Anchors,
+    AccountService,
     AppService,
     AuditLog,
     Authenticator,
@@ -21,6 +22,7 @@ from lockstep.custody import (
     IdempotencyStore,
     LocalExecutor,
     NewWallet,
+    PasswordHashing,
     Policy,
     Principal,
     QueuedTransaction,
@@ -175,6 +177,7 @@ class World:
     access: AccessService
     apps: AppService
     users: UserService
+    accounts: AccountService
     custody: CustodyService
     admin: Principal
 
@@ -243,6 +246,7 @@ def build(database: Database) -> World:
         access=access,
         apps=AppService(database, audit, authenticator, seals, clock),
         users=UserService(database, audit, authenticator, seals, clock),
+        accounts=AccountService(database, audit, authenticator, seals, clock, PasswordHashing(passes=1, memory_kib=64)),
         custody=custody,
         admin=admin,
     )

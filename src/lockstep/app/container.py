@@ -21,6 +21,7 @@ from lockstep.auctions import AuctionService, Book, BookFollower, BookKeeper, Bo
 from lockstep.chains.evm import ChainRegistry, EvmClient, Follower
 from lockstep.custody import (
     AccessService,
+    AccountService,
     ApprovalService,
     AppService,
     AuditLog,
@@ -129,6 +130,7 @@ class Container:
         )
         self.apps = AppService(self.database, self.audit, self.authenticator, self.seals, self.clock)
         self.users = UserService(self.database, self.audit, self.authenticator, self.seals, self.clock)
+        self.accounts = AccountService(self.database, self.audit, self.authenticator, self.seals, self.clock)
         self._vault = SecretVault(auth_shares_key)
         self.authority = AuthorityService(self.database, self.audit, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)

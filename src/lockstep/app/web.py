@@ -45,6 +45,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
             custody.approval_router(container.approvals, authenticate),
             custody.app_router(container.apps, authenticate),
             custody.user_router(container.users, authenticate),
+            custody.account_router(container.accounts, authenticate),
             custody.switch_router(container.switches, authenticate),
             custody.condition_set_router(container.condition_sets, authenticate),
             transactions.router(

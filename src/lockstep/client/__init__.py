@@ -9,6 +9,7 @@
 
 from lockstep.client.clients import AsyncClient, Client
 from lockstep.client.credentials import (
+    AccountCredentials,
     AdminCredentials,
     AppCredentials,
     Credentials,
@@ -57,9 +58,11 @@ from lockstep.client.models import (
     Swap,
     SwapSide,
     TimelineEntry,
+    Tokens,
     Transaction,
     TransactionDetail,
     TransactionStep,
+    User,
     Verdict,
     View,
     Wallet,
@@ -85,6 +88,7 @@ from lockstep.client.stream import Event, Gap, Snapshot, Stream, Subscription
 __all__ = [
     "FINAL_SWAP_STATES",
     "FINAL_TRANSACTION_STATES",
+    "AccountCredentials",
     "AdminCredentials",
     "App",
     "AppCredentials",
@@ -144,11 +148,13 @@ __all__ = [
     "SwapSide",
     "TimeLocks",
     "TimelineEntry",
+    "Tokens",
     "Transaction",
     "TransactionDetail",
     "TransactionStep",
     "UnexpectedAnswer",
     "Unreachable",
+    "User",
     "UserCredentials",
     "Verdict",
     "View",

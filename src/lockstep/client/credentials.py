@@ -48,6 +48,16 @@ class UserCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountCredentials:
+    """A user with an account of Lockstep's own, by its access token; a function is asked for a fresh one before each call."""
+
+    token: str | Callable[[], str] = field(repr=False)
+
+    def headers(self) -> dict[str, str]:
+        return _bearer(self.token if isinstance(self.token, str) else self.token())
+
+
+@dataclass(frozen=True, slots=True)
 class SessionCredentials:
     """A session signer, by its token."""
 

@@ -17,6 +17,8 @@ from lockstep.custody.access import (
 )
 from lockstep.custody.access.api import access_router
 from lockstep.custody.access.tokens import TokenVerifier
+from lockstep.custody.accounts import AccountService, PasswordHashing
+from lockstep.custody.accounts.api import account_router
 from lockstep.custody.api import router
 from lockstep.custody.approvals.api import approval_router
 from lockstep.custody.approvals.service import ApprovalService
@@ -129,6 +131,7 @@ __all__ = [
     "REQUEST_REFUSALS",
     "SIGNING_REFUSALS",
     "AccessService",
+    "AccountService",
     "AdminCredentialInvalid",
     "Anchors",
     "App",
@@ -177,6 +180,7 @@ __all__ = [
     "NonceLedger",
     "Outcome",
     "OwnerRequired",
+    "PasswordHashing",
     "Policy",
     "PolicyDenied",
     "PolicyInvalid",
@@ -217,6 +221,7 @@ __all__ = [
     "WalletNotFound",
     "WordFacts",
     "access_router",
+    "account_router",
     "answer",
     "approval_router",
     "authority_router",

@@ -5,25 +5,37 @@ Refuse
 │   ├── CredentialsMissing, AppCredentialsInvalid, AdminCredentialInvalid
 │   ├── TokenInvalid, TokenExpired            the user's JWT
 │   ├── SessionTokenInvalid                   session signer or wallet login
-│   └── LoginInvalid                          message or signature of a wallet login
+│   ├── LoginInvalid                          message or signature of a wallet login
+│   └── PasswordWrong, RefreshTokenInvalid    accounts
 ├── Forbidden 403
-│   ├── CallerHasNoApp, CallerNotAllowed, AddressNotAllowed, OwnerRequired
+│   ├── CallerHasNoApp, CallerNotAllowed, AddressNotAllowed, OwnerRequired, AccountsOff, RegistrationClosed
 │   └── SigningDenied                         recorded as a denied decision
 │       ├── PolicyDenied
 │       ├── WalletFrozen, WalletArchived, UserDisabled
 │       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied
-├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound
+├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound, AccountNotFound
 ├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed, SessionAmbiguous
 ├── Conflict 409    IdempotencyInProgress, PreviewOutdated, LoginReplayed, LastSecret,
-    │                   DecisionMismatch, FeeAboveCeiling, ExternalIdTaken
+    │                   DecisionMismatch, FeeAboveCeiling, ExternalIdTaken, AccountNameTaken
 └── Unprocessable 422
-    └── IdempotencyKeyReused, IssuerInvalid, SecretExpiryInvalid, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
-Retry 503           IssuerUnavailable, SigningStopped   (the latter recorded as a denied decision)
+    └── IdempotencyKeyReused, IssuerInvalid, SecretExpiryInvalid, AccountNameInvalid, PasswordTooWeak, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
+TooMany 429         TooManyLogins
+Retry 503           IssuerUnavailable, LoginsBusy, SigningStopped   (the latter recorded as a denied decision)
 Stop 500            SignatureMismatch, AuditChainBroken, DecisionUnknown, StoredAnswerUnreadable
 """
 
 from lockstep.custody.authority.errors import AuthorizationInsufficient
-from lockstep.kit.errors import BadRequest, Conflict, Forbidden, NotFound, Retry, Stop, Unauthorized, Unprocessable
+from lockstep.kit.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Retry,
+    Stop,
+    TooMany,
+    Unauthorized,
+    Unprocessable,
+)
 
 
 class CredentialsMissing(Unauthorized):
@@ -66,6 +78,30 @@ class LoginInvalid(Unauthorized):
     """The login message or its signature is not valid."""
 
     code = "login_invalid"
+
+
+class PasswordWrong(Unauthorized):
+    """The name or the password is not right."""
+
+    code = "password_wrong"
+
+
+class RefreshTokenInvalid(Unauthorized):
+    """The refresh token is not valid, or its login has ended; sign in again."""
+
+    code = "refresh_token_invalid"
+
+
+class AccountsOff(Forbidden):
+    """This app has no accounts with passwords."""
+
+    code = "accounts_off"
+
+
+class RegistrationClosed(Forbidden):
+    """This app makes its accounts itself."""
+
+    code = "registration_closed"
 
 
 class CallerHasNoApp(Forbidden):
@@ -200,6 +236,12 @@ class UserNotFound(NotFound):
     code = "user_not_found"
 
 
+class AccountNotFound(NotFound):
+    """The user has no account with a password here."""
+
+    code = "account_not_found"
+
+
 class WalletNotFound(NotFound):
     """There is no such wallet."""
 
@@ -261,6 +303,12 @@ class LastSecret(Conflict):
     code = "last_secret"
 
 
+class AccountNameTaken(Conflict):
+    """An account of the app has this name."""
+
+    code = "account_name_taken"
+
+
 class ExternalIdTaken(Conflict):
     """A wallet of the app has this external id; it is never given twice."""
 
@@ -283,6 +331,18 @@ class IssuerInvalid(Unprocessable):
     """The issuer of user tokens is not configured well."""
 
     code = "issuer_invalid"
+
+
+class AccountNameInvalid(Unprocessable):
+    """An account's name has 3 to 254 visible characters, without spaces."""
+
+    code = "account_name_invalid"
+
+
+class PasswordTooWeak(Unprocessable):
+    """The password would be guessed."""
+
+    code = "password_too_weak"
 
 
 class SecretExpiryInvalid(Unprocessable):
@@ -319,6 +379,18 @@ class SessionInvalid(Unprocessable):
     """The session signer cannot be granted as asked."""
 
     code = "session_invalid"
+
+
+class TooManyLogins(TooMany):
+    """Signing in failed too often; wait before the next attempt."""
+
+    code = "too_many_logins"
+
+
+class LoginsBusy(Retry):
+    """Too many passwords are being looked at; try again in a moment."""
+
+    code = "logins_busy"
 
 
 class IssuerUnavailable(Retry):

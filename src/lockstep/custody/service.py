@@ -16,6 +16,7 @@ import structlog
 from lockstep.chains.evm import UnsignedTransaction
 from lockstep.custody.access import store as access_store
 from lockstep.custody.access.authenticator import Authenticator
+from lockstep.custody.accounts import store as account_store
 from lockstep.custody.audit import AuditLog, Entry
 from lockstep.custody.audit.store import list_entries
 from lockstep.custody.authority import store as authority_store
@@ -243,7 +244,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         return page_of(entries, limit, lambda entry: (entry.seq, entry.shard))
 
     async def purge_expired(self) -> int:
-        """Forget idempotency keys, previews, wallet logins and signed requests that have expired; returns how many."""
+        """Forget what has expired: idempotency keys, previews, signed requests, logins and their tokens; returns how many."""
         now = self._clock.now()
         async with self._database.system("purge") as uow:
             return (
@@ -251,6 +252,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
                 + await signing_store.delete_expired_previews(uow, now)
                 + await access_store.delete_expired_external_sessions(uow, now)
                 + await authority_store.delete_expired_requests(uow, now)
+                + await account_store.purge(uow, now)
             )
 
     async def run_housekeeping(self, stop: asyncio.Event, every_seconds: float = 60.0) -> None:

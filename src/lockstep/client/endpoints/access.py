@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.client.decoding import read
-from lockstep.client.models import App, AppSecret, Caller, KillSwitch, Login, NewApp, NewSecret, User
+from lockstep.client.models import App, AppSecret, Caller, KillSwitch, Login, NewApp, NewSecret, Tokens, User
 from lockstep.client.requests import Page, Request, get, given, listing, nothing, of, segment, send
 
 
@@ -158,6 +158,50 @@ def make_login_message(address: str, chain_id: int = 1) -> Request[str]:
 def log_in(message: str, signature: bytes) -> Request[Login]:
     """Exchange a signed text for a token; each text is good for one login."""
     return send("POST", "/v1/auth/wallet", of(Login), {"message": message, "signature": "0x" + signature.hex()})
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+def register(app_id: str, name: str, password: str) -> Request[None]:
+    """Ask for an account. The answer is the same when somebody has the name already: sign in to see."""
+    return send("POST", "/v1/auth/register", nothing, _account(app_id, name, password))
+
+
+def log_in_to_account(app_id: str, name: str, password: str) -> Request[Tokens]:
+    """Sign in with name and password; call with `AccountCredentials(tokens.access_token)`."""
+    return send("POST", "/v1/auth/login", of(Tokens), _account(app_id, name, password))
+
+
+def refresh_login(refresh_token: str) -> Request[Tokens]:
+    """Exchange a refresh token for new tokens. Never repeated by itself: a second use ends the login."""
+    return send("POST", "/v1/auth/refresh", of(Tokens), {"refresh_token": refresh_token})
+
+
+def log_out(refresh_token: str) -> Request[None]:
+    """End a login and all of its tokens."""
+    return send("POST", "/v1/auth/logout", nothing, {"refresh_token": refresh_token}, is_repeatable=True)
+
+
+def change_password(current_password: str, new_password: str) -> Request[None]:
+    """Set another password for the caller; every login of it ends, this one too."""
+    body = {"current_password": current_password, "new_password": new_password}
+    return send("POST", "/v1/auth/password", nothing, body)
+
+
+def create_account(name: str, password: str) -> Request[User]:
+    """Make an account for somebody. For the app and its admins."""
+    return send("POST", "/v1/users", of(User), {"name": name, "password": password})
+
+
+def set_password(user_id: str, new_password: str) -> Request[None]:
+    """Set a password for somebody who has lost it. For the app and its admins."""
+    body = {"new_password": new_password}
+    return send("PUT", f"/v1/users/{segment(user_id)}/password", nothing, body, is_repeatable=True)
+
+
+def _account(app_id: str, name: str, password: str) -> dict[str, Any]:
+    return {"app_id": app_id, "name": name, "password": password}
 
 
 def _until(expires_at: datetime | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lockstep.client.models.access import (
     NewApp,
     NewSecret,
     Readiness,
+    Tokens,
     User,
 )
 from lockstep.client.models.authority import Approval, Holder, KeyQuorum, RegisteredKey
@@ -96,6 +97,7 @@ __all__ = [
     "Swap",
     "SwapSide",
     "TimelineEntry",
+    "Tokens",
     "Transaction",
     "TransactionDetail",
     "TransactionStep",

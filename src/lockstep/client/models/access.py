@@ -114,6 +114,18 @@ class Login:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Tokens of an account; shown only once."""
+
+    user_id: str
+    access_token: str = field(repr=False)
+    expires_at: datetime
+    refresh_token: str = field(repr=False)
+    """Good for one use; a second one ends the login."""
+    refresh_expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readiness(Model):
     """Whether a deployment can serve; each part with its state."""
 

@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from lockstep.custody.access import store
-from lockstep.custody.access.secrets import SESSION, WALLET_LOGIN, hash_secret, is_token, prefix_of
+from lockstep.custody.access.secrets import ACCESS, SESSION, WALLET_LOGIN, hash_secret, is_token, prefix_of
 from lockstep.custody.access.tokens import TokenVerifier
 from lockstep.custody.access.types import App
 from lockstep.custody.errors import (
@@ -68,8 +68,9 @@ class Authenticator:
         Args:
             address: of the client, as the trusted proxies say; None: not known.
 
-        App headers alone are the app; with a bearer token of a user they are that user. A session token, a wallet
-        login or an administrator's credential stands for itself; a session token may come with its app's headers.
+        App headers alone are the app; with a bearer token of a user they are that user. A session token, the
+        access token of an account, a wallet login or an administrator's credential stands for itself; the first two may
+        come with their app's headers.
 
         Raises:
             CredentialsMissing: nothing, or only half of what is needed.
@@ -90,10 +91,10 @@ class Authenticator:
             raise AddressNotAllowed
         if bearer is None:
             return Principal(kind="app", app_id=app.id)
-        if bearer.startswith(SESSION):
+        if bearer.startswith((SESSION, ACCESS)):
             principal = await self._by_token(bearer)
             if principal.app_id != app.id:
-                raise SessionTokenInvalid
+                raise SessionTokenInvalid if bearer.startswith(SESSION) else TokenInvalid
             return principal
         return await self._user(app, bearer)
 
@@ -159,10 +160,14 @@ class Authenticator:
             return await self._principals.get(_memory_key("session", "", token), lambda: self._load_session(token))
         if is_token(WALLET_LOGIN, token):
             return await self._principals.get(_memory_key("wallet", "", token), lambda: self._load_login(token))
+        if is_token(ACCESS, token):
+            return await self._principals.get(_memory_key("account", "", token), lambda: self._load_account(token))
         if prefix_of("admin", token) is not None:
             return await self._principals.get(_memory_key("admin", "", token), lambda: self._load_admin(token))
         if token.startswith((SESSION, WALLET_LOGIN)):
             raise SessionTokenInvalid
+        if token.startswith(ACCESS):
+            raise TokenInvalid
         raise CredentialsMissing("a user's token needs X-App-Id and X-App-Secret next to it")
 
     async def _load_session(self, token: str) -> tuple[Principal, datetime | None]:
@@ -189,6 +194,18 @@ class Authenticator:
         if self._clock.now() >= expires_at:
             raise TokenExpired("the login has expired")
         return Principal(kind="external", address=address), expires_at
+
+    async def _load_account(self, token: str) -> tuple[Principal, datetime | None]:
+        async with self._database.system("authenticate") as uow:
+            login = await store.find_login(uow, hash_secret(token))
+        if login is None or not login.is_open:
+            raise TokenInvalid
+        if not login.is_active:
+            raise UserDisabled
+        if self._clock.now() >= login.expires_at:
+            raise TokenExpired
+        principal = Principal(kind="user", app_id=login.app_id, user_id=login.user_id, role=login.role)
+        return principal, login.expires_at
 
     async def _load_admin(self, token: str) -> tuple[Principal, datetime | None]:
         async with self._database.system("authenticate") as uow:

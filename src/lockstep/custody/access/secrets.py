@@ -14,10 +14,12 @@ from typing import Final, Literal
 SecretKind = Literal["app", "admin"]
 SESSION: Final = "lss_"
 WALLET_LOGIN: Final = "lsx_"
+ACCESS: Final = "lsu_"
+REFRESH: Final = "lsr_"
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _SECRET = re.compile(r"ls_(app|admin)_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
-_TOKEN = re.compile(r"(lss_|lsx_)[A-Za-z0-9_-]{43}")
+_TOKEN = re.compile(r"(lss_|lsx_|lsu_|lsr_)[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def new_secret(kind: SecretKind) -> Secret:
 
 
 def new_token(kind: str) -> tuple[str, bytes]:
-    """A bearer token of a kind (`SESSION`, `WALLET_LOGIN`) and its hash, by which it is found."""
+    """A bearer token of a kind (`SESSION`, `WALLET_LOGIN`, `ACCESS`, `REFRESH`) and its hash, by which it is found."""
     text = kind + secrets.token_urlsafe(32)
     return text, hash_secret(text)
 

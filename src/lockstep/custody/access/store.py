@@ -71,6 +71,20 @@ class StoredSession:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StoredLogin:
+    """What the access token of an account stands for."""
+
+    app_id: AppId
+    user_id: UserId
+    role: Role
+    is_active: bool
+    """The user."""
+    expires_at: datetime
+    is_open: bool
+    """Whether the login has not ended, and its app is active and has accounts."""
+
+
 async def insert_app(uow: UnitOfWork, app: App) -> None:
     await uow.execute(
         "insert into apps (app_id, name, status, issuers, created_at) values (%s, %s, %s, %s, %s)",
@@ -169,6 +183,18 @@ async def touch_secret(uow: UnitOfWork, app_id: AppId, secret_id: str, now: date
         " and (last_used_at is null or last_used_at < %s - interval '1 minute')",
         (now, app_id, secret_id, now),
     )
+
+
+async def find_login(uow: UnitOfWork, token_hash: bytes) -> StoredLogin | None:
+    """What the access token of an account stands for."""
+    row = await uow.find(
+        "select t.app_id, l.user_id, u.role, u.status = 'active' as is_active, t.expires_at, l.ended_at is null"
+        " and a.status = 'active' and a.accounts <> 'off' as is_open from login_tokens t"
+        " join logins l on l.id = t.login_id join users u on u.id = l.user_id join apps a on a.app_id = t.app_id"
+        " where t.token_hash = %s and t.kind = 'access'",
+        (token_hash,),
+    )
+    return StoredLogin(**row) if row else None
 
 
 async def find_session(uow: UnitOfWork, token_hash: bytes) -> StoredSession | None:

@@ -31,6 +31,9 @@ KEYS_RETRY: Final = timedelta(seconds=10)
 _KEY_TYPES: Final = {"RS256": ("RSA", None), "ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519")}
 _PRIVATE_MEMBERS: Final = {"d", "p", "q", "dp", "dq", "qi", "k"}
 
+OURS: Final = "urn:lockstep:"
+"""Begins the issuers of users that this deployment vouches for itself: a foreign one must never name them."""
+
 KeySet = Mapping[str, jwt.PyJWK]
 
 
@@ -140,6 +143,8 @@ def check_issuer(issuer: Issuer) -> None:
     """
     if not 0 < len(issuer.issuer) <= 255 or not 0 < len(issuer.audience) <= 255:
         raise IssuerInvalid("issuer and audience have 1 to 255 characters")
+    if issuer.issuer.startswith(OURS):
+        raise IssuerInvalid(f"{OURS} stands for issuers of Lockstep's own")
     sources = [source for source in (issuer.jwks, issuer.jwks_url, issuer.jwks_file) if source is not None]
     if len(sources) != 1:
         raise IssuerInvalid(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from lockstep.custody.access.authenticator import Authenticator
+from lockstep.custody.accounts.store import end_logins
 from lockstep.custody.audit import AuditEvent, AuditLog
 from lockstep.custody.base import after_of
 from lockstep.custody.errors import CallerNotAllowed, UserNotFound
@@ -84,6 +85,7 @@ class UserService:
             facts = {"role": changed.role, "status": changed.status}
             self._audit.append(uow, user_event(principal, app_id, user_id, "user.changed", facts))
             if changed.status == "disabled" != user.status:
+                await end_logins(uow, app_id, user.id, "disabled", self._clock.now())
                 for session in await lock_token_sessions(uow, app_id, user.id):
                     await end_session(uow, self._seals, session, self._clock.now())
                     self._audit.append(

@@ -17,10 +17,12 @@ from lockstep.custody import (
     ConditionSetService,
     Principal,
     access_router,
+    account_router,
     app_router,
     bootstrap_admin,
     condition_set_router,
     router,
+    user_router,
 )
 from lockstep.kit.ids import new_id
 
@@ -62,6 +64,8 @@ async def stranger(world: World) -> AsyncIterator[Caller]:
     install_problem_handlers(web)
     web.include_router(access_router(world.access, authenticate), prefix="/v1")
     web.include_router(app_router(world.apps, authenticate), prefix="/v1")
+    web.include_router(user_router(world.users, authenticate), prefix="/v1")
+    web.include_router(account_router(world.accounts, authenticate), prefix="/v1")
     web.include_router(router(world.custody, world.database, authenticate), prefix="/v1")
     sets = ConditionSetService(world.database, world.audit, world.clock)
     web.include_router(condition_set_router(sets, authenticate), prefix="/v1")
@@ -442,3 +446,49 @@ async def test_apps__administered__over_http(admin: Caller, app: Caller) -> None
     assert (born_dead.status_code, born_dead.json()["code"]) == (422, "secret_expiry_invalid")
     spare = await admin.post(f"/apps/{app_id}/secrets", {"expires_at": "2026-05-02T00:00:00Z"})
     assert spare.json()["expires_at"] == "2026-05-02T00:00:00.000Z"
+
+
+async def test_accounts__a_whole_life__over_http(admin: Caller, app: Caller, stranger: Caller) -> None:
+    app_id = app.headers["X-App-Id"]
+    alice = {"app_id": app_id, "name": "Alice@example.org", "password": "correct horse battery staple"}
+    off = await stranger.post("/auth/register", alice)
+    assert (off.status_code, off.json()["code"]) == (403, "accounts_off")
+    await admin.call("PATCH", f"/apps/{app_id}", {"accounts": "open"})
+
+    asked = [await stranger.post("/auth/register", alice) for _ in range(2)]
+    assert [(one.status_code, one.content) for one in asked] == [(202, b"")] * 2
+    weak = await stranger.post("/auth/register", {**alice, "password": "password1234"})
+    assert (weak.status_code, weak.json()["code"]) == (422, "password_too_weak")
+    assert "password1234" not in weak.text
+    wrong = await stranger.post("/auth/login", {**alice, "password": "x"})
+    assert (wrong.status_code, wrong.json()["code"]) == (401, "password_wrong")
+    tokens = (await stranger.post("/auth/login", alice)).json()
+    user = Caller(stranger.client, {"Authorization": f"Bearer {tokens['access_token']}"})
+    seen = (await user.get("/caller")).json()
+    assert (seen["kind"], seen["user_id"], seen["role"]) == ("user", tokens["user_id"], "user")
+    assert (await user.get(f"/users/{tokens['user_id']}")).json()["issuer"] == "urn:lockstep:accounts"
+    refused = await user.get("/users")
+    assert (refused.status_code, refused.json()["code"]) == (403, "caller_not_allowed")
+
+    fresh = (await stranger.post("/auth/refresh", {"refresh_token": tokens["refresh_token"]})).json()
+    changed = {"current_password": alice["password"], "new_password": "incorrect horse, other staple"}
+    assert (await user.post("/auth/password", changed)).status_code == 204
+    ended = await stranger.post("/auth/refresh", {"refresh_token": fresh["refresh_token"]})
+    assert (ended.status_code, ended.json()["code"]) == (401, "refresh_token_invalid")
+    assert (await user.get("/caller")).status_code == 401
+    assert (await stranger.post("/auth/logout", {"refresh_token": fresh["refresh_token"]})).status_code == 204
+
+    made = await app.post("/users", {"name": "bob", "password": "another horse, same staple"})
+    assert (made.status_code, made.json()["role"]) == (201, "user")
+    taken = await app.post("/users", {"name": "BOB", "password": "another horse, same staple"})
+    assert (taken.status_code, taken.json()["code"]) == (409, "account_name_taken")
+    promoted = await app.call("PATCH", f"/users/{made.json()['id']}", {"role": "admin"})
+    assert promoted.json()["role"] == "admin"
+    lost = await app.call("PUT", f"/users/{made.json()['id']}/password", {"new_password": "a horse of a new staple"})
+    assert lost.status_code == 204
+    names = [one["role"] for one in (await app.get("/users")).json()["items"]]
+    assert names == ["user", "admin"]
+    for _ in range(5):
+        await stranger.post("/auth/login", {**alice, "name": "carol"})
+    paused = await stranger.post("/auth/login", {**alice, "name": "carol"})
+    assert (paused.status_code, paused.json()["code"], paused.headers["retry-after"]) == (429, "too_many_logins", "2")
