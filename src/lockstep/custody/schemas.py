@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -11,7 +11,14 @@ from lockstep.custody.authority.types import NewOwner
 from lockstep.kit.money import Amount, AmountIn
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-MethodName = Literal["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"]
+MethodName = Literal[
+    "eth_sendTransaction",
+    "eth_signTransaction",
+    "personal_sign",
+    "eth_signTypedData_v4",
+    "eth_sign7702Authorization",
+]
+METHODS: tuple[str, ...] = get_args(MethodName)
 
 
 class WalletPatch(Strict):
@@ -149,7 +156,7 @@ class RpcIn(BaseModel):
             "properties": {
                 "method": {
                     "type": "string",
-                    "enum": ["eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"],
+                    "enum": list(METHODS),
                 },
                 "caip2": {"type": "string", "examples": ["eip155:31337"]},
                 "chain_type": {"type": "string", "const": "ethereum"},
@@ -205,7 +212,7 @@ class SessionSignerIn(Strict):
     """What a session signer is to be allowed, inside the wallet's own policies."""
 
     expires_at: Moment
-    allowed_methods: Annotated[list[MethodName], Field(min_length=1, max_length=4)]
+    allowed_methods: Annotated[list[MethodName], Field(min_length=1, max_length=len(METHODS))]
     policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
     max_value_per_transaction: AmountIn | None = None
     grantee: Annotated[str, StringConstraints(pattern=r"^(token|key|module:[a-z][a-z_]{1,40})$")] = "token"

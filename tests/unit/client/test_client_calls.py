@@ -90,6 +90,16 @@ def test_sign__key_given__used() -> None:
     assert json.loads(script.seen[0].content)["params"] == {"message": "0x01", "encoding": "hex"}
 
 
+def test_sign_authorization__executed_by_the_account__says_so() -> None:
+    answer = {"authorization": {"chain_id": "0x1", "nonce": "0x8"}}
+    script = Scripted(httpx.Response(200, json={"method": "eth_sign7702Authorization", "data": answer}))
+    with client_of(script) as client:
+        given = client.sign_authorization("w", chain_id=1, contract="0xcc", nonce=7, is_self_executed=True)
+    assert given == answer["authorization"]
+    params = {"chain_id": 1, "contract": "0xcc", "nonce": 7, "executor": "self"}
+    assert json.loads(script.seen[0].content) == {"method": "eth_sign7702Authorization", "params": params}
+
+
 def test_sign__first_try_still_at_work__asked_again() -> None:
     script = Scripted(problem(409, "idempotency_in_progress"), httpx.Response(200, json=RPC))
     with client_of(script) as client:

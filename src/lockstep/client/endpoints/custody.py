@@ -298,6 +298,33 @@ def personal_sign(
     return _for_signature(asked)
 
 
+def sign_authorization(
+    wallet_id: str,
+    *,
+    chain_id: int,
+    contract: str,
+    nonce: int,
+    is_self_executed: bool = False,
+    preview_digest: str | None = None,
+    idempotency_key: str | None = None,
+) -> Request[Mapping[str, Any]]:
+    """Let the wallet's account run the code of a contract (EIP-7702); what an authorization list takes.
+
+    Args:
+        chain_id: 0 means every chain.
+        nonce: of the account; with `is_self_executed` that of its own transaction which carries the authorization.
+    """
+    params = given(chain_id=chain_id, contract=contract, nonce=nonce, executor="self" if is_self_executed else None)
+    asked = rpc(
+        wallet_id,
+        "eth_sign7702Authorization",
+        params,
+        preview_digest=preview_digest,
+        idempotency_key=idempotency_key,
+    )
+    return _mapped(asked, lambda answer: answer.data["authorization"])
+
+
 def send_transaction(
     wallet_id: str,
     chain: str,

@@ -39,6 +39,7 @@ from lockstep.custody.execution.signer import SignerConfig, run_signer, serve_si
 from lockstep.custody.execution.transport import verify_transport
 from lockstep.custody.execution.types import (
     TRANSPORT_PURPOSES,
+    AuthorizationPayload,
     Executor,
     NewKey,
     Op,
@@ -60,6 +61,7 @@ __all__ = [
     "AuthorizationExpired",
     "AuthorizationIssuer",
     "AuthorizationKey",
+    "AuthorizationPayload",
     "DeadlinePassed",
     "ExecutionAuthorization",
     "Executor",

@@ -38,7 +38,13 @@ DEFAULT_LIFETIME = timedelta(seconds=30)
 EPOCH_BYTES = NONCE_BYTES = 16
 _PREFIX = b"lockstep:execution-authorization:v1\n"
 _MAC_BYTES = 32
-OPS: dict[Op, int] = {"generate_key": 1, "evm_transaction": 2, "typed_data": 3, "personal_message": 4}
+OPS: dict[Op, int] = {
+    "generate_key": 1,
+    "evm_transaction": 2,
+    "typed_data": 3,
+    "personal_message": 4,
+    "evm_authorization": 5,
+}
 _OPS_BY_NUMBER = {number: op for op, number in OPS.items()}
 
 

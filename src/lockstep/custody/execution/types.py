@@ -13,8 +13,10 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from lockstep.chains.evm import (
     Address,
+    Authorization,
     Hash32,
     UnsignedTransaction,
+    decode_authorization,
     decode_unsigned,
     keccak256,
     personal_digest,
@@ -24,7 +26,7 @@ from lockstep.custody.execution.errors import PayloadRefused
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId
 
-Op = Literal["generate_key", "evm_transaction", "typed_data", "personal_message"]
+Op = Literal["generate_key", "evm_transaction", "typed_data", "personal_message", "evm_authorization"]
 TransportPurpose = Literal["audit_checkpoint", "jwt", "webhook"]
 TRANSPORT_PURPOSES: tuple[TransportPurpose, ...] = ("audit_checkpoint", "jwt", "webhook")
 MAX_PAYLOAD_BYTES = 160 * 1024
@@ -105,7 +107,22 @@ class PersonalMessagePayload:
         return personal_digest(self.message)
 
 
-Payload: TypeAlias = TransactionPayload | TypedDataPayload | PersonalMessagePayload
+@dataclass(frozen=True, slots=True)
+class AuthorizationPayload:
+    """An EIP-7702 authorization, given as its fields."""
+
+    op: ClassVar[Op] = "evm_authorization"
+    authorization: Authorization
+
+    def encode(self) -> bytes:
+        return self.authorization.signing_payload()
+
+    def digest(self) -> Hash32:
+        """The 32 bytes that are signed."""
+        return self.authorization.digest()
+
+
+Payload: TypeAlias = TransactionPayload | TypedDataPayload | PersonalMessagePayload | AuthorizationPayload
 
 
 def digest_of(op: Op, encoded: bytes) -> Hash32:
@@ -120,6 +137,10 @@ def digest_of(op: Op, encoded: bytes) -> Hash32:
     if op == "evm_transaction":
         if decode_unsigned(encoded).signing_payload() != encoded:
             raise PayloadRefused("the transaction is not in canonical form")
+        return keccak256(encoded)
+    if op == "evm_authorization":
+        if decode_authorization(encoded).signing_payload() != encoded:
+            raise PayloadRefused("the authorization is not in canonical form")
         return keccak256(encoded)
     if op == "typed_data":
         return typed_data_digest(_read_json(encoded)).digest

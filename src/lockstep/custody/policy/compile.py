@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from lockstep.custody.policy.errors import PolicyInvalid
+from lockstep.custody.policy.implied import complete, covers
 from lockstep.custody.policy.schema import parse_policy
 from lockstep.custody.policy.sets import NO_MEMBERS, OPERATORS, Members, item_text, set_id_of
 from lockstep.custody.policy.types import (
-    ANY_METHOD,
     Action,
     CallArgument,
     CallName,
@@ -56,7 +56,7 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """A policy ready to be evaluated; rules by the method that they apply to, those for "*" included."""
+    """A policy ready to be evaluated; rules by the method that they apply to, those for "*" included (see `implied`)."""
 
     policy_id: str
     revision: int
@@ -71,13 +71,14 @@ class CompiledPolicy:
 
 def compile_policy(policy: Policy, policy_id: str, revision: int) -> CompiledPolicy:
     """Compile a policy under the id and revision that verdicts will name."""
-    rules = [CompiledRule(rule, tuple(compile_condition(one) for one in rule.conditions)) for rule in policy.rules]
+    rules = [
+        CompiledRule(rule, tuple(compile_condition(one) for one in rule.conditions))
+        for rule in map(complete, policy.rules)
+    ]
 
     def by_method(action: Action) -> dict[str, tuple[CompiledRule, ...]]:
         return {
-            str(method): tuple(
-                one for one in rules if one.rule.action is action and one.rule.method in (method, ANY_METHOD)
-            )
+            str(method): tuple(one for one in rules if one.rule.action is action and covers(one.rule, method))
             for method in Method
         }
 

@@ -12,6 +12,7 @@ CALLDATA = "ethereum_calldata"
 TYPED_DATA_DOMAIN = "ethereum_typed_data_domain"
 TYPED_DATA_MESSAGE = "ethereum_typed_data_message"
 MESSAGE = "ethereum_message"
+AUTHORIZATION = "ethereum_7702_authorization"
 SYSTEM = "system"
 
 FIELDS: dict[str, dict[str, ValueType]] = {
@@ -26,6 +27,8 @@ FIELDS: dict[str, dict[str, ValueType]] = {
         "max_fee_per_gas": UINT256,
         "max_priority_fee_per_gas": UINT256,
         "type": UINT256,
+        "max_fee_per_blob_gas": UINT256,
+        "blob_count": UINT256,
         "function_selector": ValueType("bytes", 4),
     },
     TYPED_DATA_DOMAIN: {
@@ -36,6 +39,7 @@ FIELDS: dict[str, dict[str, ValueType]] = {
         "salt": ValueType("bytes", 32),
     },
     MESSAGE: {"content": STRING, "byte_length": UINT256},
+    AUTHORIZATION: {"contract": ADDRESS, "chain_id": UINT256, "nonce": UINT256, "authority": ADDRESS},
     SYSTEM: {
         "current_unix_timestamp": UINT256,
         "hour_utc": UINT256,
@@ -53,6 +57,7 @@ SOURCE_ALIASES = {"message": MESSAGE}
 ALIASES = {
     (TYPED_DATA_DOMAIN, "chainId"): "chain_id",
     (TYPED_DATA_DOMAIN, "verifyingContract"): "verifying_contract",
+    (AUTHORIZATION, "delegate"): "contract",
 }
 
 _TRANSACTIONS = frozenset({Method.SEND_TRANSACTION, Method.SIGN_TRANSACTION})
@@ -62,16 +67,18 @@ _METHODS: dict[str, frozenset[Method]] = {
     TYPED_DATA_DOMAIN: frozenset({Method.SIGN_TYPED_DATA}),
     TYPED_DATA_MESSAGE: frozenset({Method.SIGN_TYPED_DATA}),
     MESSAGE: frozenset({Method.PERSONAL_SIGN}),
+    AUTHORIZATION: frozenset({Method.SIGN_AUTHORIZATION}),
     SYSTEM: frozenset(Method),
 }
 SOURCES = tuple(_METHODS)
 METHODS = (*Method, ANY_METHOD)
+NAMED_METHODS = frozenset({Method.SIGN_AUTHORIZATION})
+"""Methods that hand over the whole account: a rule allows them by name only, never by "*"."""
 
-LATER_SOURCES = frozenset({"ethereum_7702_authorization", "action_request_body", "reference", "cardano_transaction"})
+LATER_SOURCES = frozenset({"action_request_body", "reference", "cardano_transaction"})
 LATER_METHODS = frozenset(
     {
         "eth_signUserOperation",
-        "eth_sign7702Authorization",
         "wallet_sendCalls",
         "secp256k1_sign",
         "exportPrivateKey",
@@ -107,4 +114,6 @@ def undecidable(method: str, source: str, field: str) -> str | None:
         return f"{method} has no {source}; such a condition could never be decided"
     if method == Method.SEND_TRANSACTION and (source, field) == (TRANSACTION, "nonce"):
         return "the nonce of a sent transaction is bound after the decision; such a condition could never be decided"
+    if method == Method.SEND_TRANSACTION and source == TRANSACTION and "blob" in field:
+        return "no transaction with blobs is sent; such a condition could never be decided"
     return None

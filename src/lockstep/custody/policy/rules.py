@@ -8,6 +8,7 @@ any decision can be made again from its inputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lockstep.chains.evm import is_address, to_checksum
 from lockstep.custody.policy.compile import CompiledPolicy, CompiledRule, Facts, find_value
@@ -39,8 +40,16 @@ def evaluate(
             which one a refusal names.
         members: answers to `questions`; what is not answered cannot be decided.
     Returns:
-        Allow only if there is at least one policy and each of them allows.
+        Allow only if there is at least one policy and each of them allows, everything that the request stands for.
     """
+    verdicts = [_evaluate(part, policies, system, members) for part in view.decided]
+    for number, verdict in enumerate(verdicts, 1):
+        if not verdict.allowed:
+            return verdict if len(verdicts) == 1 else _in_part(verdict, number, len(verdicts))
+    return verdicts[0]
+
+
+def _evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: SystemFacts, members: Members) -> Verdict:
     revisions = tuple((policy.policy_id, policy.revision) for policy in policies)
     if not policies:
         return Verdict(
@@ -73,6 +82,10 @@ def evaluate(
 
 def questions(view: RequestView, policies: Sequence[CompiledPolicy], system: SystemFacts) -> set[Question]:
     """What these policies are going to ask of condition sets about a request."""
+    return set[Question]().union(*(_questions(part, policies, system) for part in view.decided))
+
+
+def _questions(view: RequestView, policies: Sequence[CompiledPolicy], system: SystemFacts) -> set[Question]:
     asked = [one for policy in policies for one in policy.set_questions.get(view.method, ())]
     if not asked:
         return set()
@@ -127,6 +140,11 @@ def _system_fields(system: SystemFacts) -> dict[str, FieldValue]:
     if system.session_id is not None:
         fields["system.session_id"] = system.session_id
     return fields
+
+
+def _in_part(verdict: Verdict, number: int, count: int) -> Verdict:
+    """The verdict of a request that stands for several things, with the one that is refused."""
+    return replace(verdict, reason=f"Part {number} of {count}: {verdict.reason}")
 
 
 def _invalid(policy: CompiledPolicy, revisions: Revisions) -> Verdict:

@@ -1,6 +1,6 @@
 """Reads a policy document into a `Policy`: everything is type-checked here, when it is written, and nothing is skipped.
 
-All faults are reported together, each with its path. What later versions will know (EIP-7702, user operations,
+All faults are reported together, each with its path. What later versions will know (user operations,
 aggregations) is refused by name: a rule that is not understood must not look as if it held. Whether the condition sets
 that a document names exist is looked up by whoever stores it; see `sets.check_sets`.
 """
@@ -155,7 +155,7 @@ class _Reader:
         field = fields.ALIASES.get((source, field), field)
         reason = fields.undecidable(method, source, field)
         if reason is not None:
-            self._add(f"{at}.field" if "nonce" in reason else f"{at}.field_source", reason)
+            self._add(f"{at}.field_source" if source in reason else f"{at}.field", reason)
         resolved = self._target(source, field, raw, at)
         if resolved is None or operator is None:
             return None

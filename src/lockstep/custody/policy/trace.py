@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lockstep.custody.policy.compile import Answer, CompiledPolicy, CompiledRule, Facts, find_value
-from lockstep.custody.policy.rules import facts_of
+from lockstep.custody.policy.rules import evaluate, facts_of
 from lockstep.custody.policy.sets import NO_MEMBERS, Members
 from lockstep.custody.policy.types import Action, Condition, SystemFacts
 from lockstep.custody.view.types import RequestView
@@ -59,9 +59,12 @@ class RuleTrace:
 def trace(
     policy: CompiledPolicy, view: RequestView, system: SystemFacts, members: Members = NO_MEMBERS
 ) -> tuple[RuleTrace, ...]:
-    """The rules for the request's method in the order in which they are asked: DENY first, then ALLOW."""
-    facts = facts_of(view, system, members)
-    rules = (*policy.denies.get(view.method, ()), *policy.allows.get(view.method, ()))
+    """The rules for the request's method in the order in which they are asked: DENY first, then ALLOW; where a request
+    stands for several things, about the first that is refused."""
+    parts = view.decided
+    part = next((one for one in parts if not evaluate(one, [policy], system, members).allowed), parts[0])
+    facts = facts_of(part, system, members)
+    rules = (*policy.denies.get(part.method, ()), *policy.allows.get(part.method, ()))
     return tuple(_rule(rule, facts) for rule in rules)
 
 

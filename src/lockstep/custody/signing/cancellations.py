@@ -49,7 +49,8 @@ def check_cancellation(transaction: UnsignedTransaction, address: Address) -> No
     Raises:
         DecisionMismatch: they could move something. FeeAboveCeiling: they could burn more than a cancellation needs.
     """
-    if (transaction.to, transaction.value, transaction.data, transaction.access_list) != (address, 0, b"", ()):
+    nothing = (transaction.to, transaction.value, transaction.data, transaction.access_list) == (address, 0, b"", ())
+    if not nothing or transaction.type not in (0, 2):
         raise DecisionMismatch("a cancellation sends nothing, without data, to the wallet itself")
     if transaction.gas_limit > MAX_GAS:
         raise FeeAboveCeiling(f"expected gas_limit of at most {MAX_GAS}, was {transaction.gas_limit}")

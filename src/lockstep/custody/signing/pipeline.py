@@ -11,16 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep.chains.evm import encode_signed, transaction_hash
 from lockstep.custody.errors import IdempotencyInProgress, IdempotencyKeyReused, PreviewOutdated
-from lockstep.custody.execution import (
-    Payload,
-    PersonalMessagePayload,
-    Signature,
-    TransactionPayload,
-    TypedDataPayload,
-    WalletKey,
-)
+from lockstep.custody.execution import WalletKey
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.idempotency.types import terminal_outcome
 from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
@@ -33,6 +25,7 @@ from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of, with_type
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
+from lockstep.custody.signing.requests import answer_of, nonces_of, payload_of
 from lockstep.custody.signing.rules import (
     PolicyKey,
     check_proof,
@@ -46,10 +39,10 @@ from lockstep.custody.signing.rules import (
 from lockstep.custody.signing.types import Authority, Execution
 from lockstep.custody.types import Decision, Principal
 from lockstep.custody.view import (
-    PersonalSign,
     RequestView,
     RpcRequest,
     SendTransaction,
+    SignAuthorization,
     SignTransaction,
     view_request,
 )
@@ -136,7 +129,8 @@ class SigningPipeline:
             decision_id=new_id(),
             correlation_id=current_correlation_id(),
         )
-        decisions = self._nonce_decisions if isinstance(request, SignTransaction) else self._decisions
+        takes_nonces = isinstance(request, SignTransaction | SignAuthorization)
+        decisions = self._nonce_decisions if takes_nonces else self._decisions
         decided = await decisions.submit(principal.tenant, job)
         return decided if isinstance(decided, Outcome) else await self._signatures.submit(principal.tenant, decided)
 
@@ -191,10 +185,11 @@ class SigningPipeline:
         shown = job.request.preview_digest
         if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, None):
             raise PreviewOutdated
-        if ruling.allowed and isinstance(job.request, SignTransaction):
-            nonce = job.request.transaction.nonce
+        claims = nonces_of(job.request, authority.address) if ruling.allowed else ()
+        if claims:
             async with uow.savepoint():
-                await self._ledger.claim(uow, job.request.chain, authority.address, nonce, view.digest)
+                for one in claims:
+                    await self._ledger.claim(uow, one.chain, authority.address, one.nonce, one.digest)
         decision = decide(job.decision_id, job.principal, authority, str(view.method), ruling, now)
         record = DecisionRecord(
             decision=decision,
@@ -376,27 +371,3 @@ def wallet_key(authority: Authority) -> WalletKey:
         wallet_id=authority.wallet_id,
         address=authority.address,
     )
-
-
-def payload_of(request: RpcRequest) -> Payload:
-    """What the signer is given: structured, so that it computes the digest itself."""
-    if isinstance(request, SignTransaction):
-        return TransactionPayload(request.transaction)
-    if isinstance(request, PersonalSign):
-        return PersonalMessagePayload(request.content)
-    assert not isinstance(request, SendTransaction), "sent transactions are signed by the engine's batches"
-    return TypedDataPayload(request.document)
-
-
-def answer_of(request: RpcRequest, signature: Signature) -> dict[str, object]:
-    """The body of the answer to a request that was signed at once."""
-    if isinstance(request, SignTransaction):
-        raw = encode_signed(request.transaction, signature.r, signature.s, signature.y_parity)
-        data: dict[str, object] = {
-            "encoding": "rlp",
-            "signed_transaction": "0x" + raw.hex(),
-            "hash": "0x" + transaction_hash(raw).hex(),
-        }
-    else:
-        data = {"encoding": "hex", "signature": signature.hex}
-    return {"method": str(request.method), "data": data}

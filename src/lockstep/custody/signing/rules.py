@@ -235,11 +235,13 @@ def _check_session(authority: Authority, view: RequestView) -> Forbidden | None:
     session = authority.session
     if session is None:
         return None
-    if view.method not in session.allowed_methods:
-        return SessionMethodDenied(f"this session signer may not call {view.method}")
+    for part in view.decided:
+        if part.method not in session.allowed_methods:
+            return SessionMethodDenied(f"this session signer may not call {part.method}")
     limit = session.max_value_per_transaction
-    if limit is not None and view.transaction is not None and view.transaction.value > limit:
-        return SessionValueDenied(f"expected a value of at most {limit}, was {view.transaction.value}")
+    value = sum(part.call.value for part in view.decided if part.call is not None)
+    if limit is not None and value > limit:
+        return SessionValueDenied(f"expected a value of at most {limit}, was {value}")
     return None
 
 

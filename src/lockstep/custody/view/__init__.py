@@ -9,6 +9,7 @@ from lockstep.custody.view.digest import preview_digest
 from lockstep.custody.view.errors import MethodNotOffered, RpcInvalid, ViewMismatch, WrongSender
 from lockstep.custody.view.rpc import parse_rpc
 from lockstep.custody.view.types import (
+    Call,
     Fault,
     FieldValue,
     Method,
@@ -16,6 +17,7 @@ from lockstep.custody.view.types import (
     RequestView,
     RpcRequest,
     SendTransaction,
+    SignAuthorization,
     SignTransaction,
     SignTypedData,
     TransactionDraft,
@@ -23,6 +25,7 @@ from lockstep.custody.view.types import (
 from lockstep.custody.view.words import ChainFact, Detail, TokenFact, WordFacts, Words, describe
 
 __all__ = [
+    "Call",
     "ChainFact",
     "Detail",
     "Fault",
@@ -34,6 +37,7 @@ __all__ = [
     "RpcInvalid",
     "RpcRequest",
     "SendTransaction",
+    "SignAuthorization",
     "SignTransaction",
     "SignTypedData",
     "TokenFact",

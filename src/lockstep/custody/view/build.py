@@ -6,12 +6,15 @@ Pure: no database, no node, no clock. What a request leaves open is absent from 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from lockstep.chains.evm import (
     Address,
+    Authorization,
     TypedData,
     UnsignedTransaction,
     chain_name,
+    decode_authorization,
     decode_unsigned,
     intrinsic_gas,
     keccak256,
@@ -25,6 +28,7 @@ from lockstep.custody.view.types import (
     RequestView,
     RpcRequest,
     SendTransaction,
+    SignAuthorization,
     SignTransaction,
     TransactionDraft,
 )
@@ -46,6 +50,8 @@ def view_request(request: RpcRequest, wallet_address: Address) -> RequestView:
         if isinstance(request, SendTransaction):
             return view_draft(request.draft, wallet_address)
         return view_transaction(request.transaction, wallet_address, Method.SIGN_TRANSACTION)
+    if isinstance(request, SignAuthorization):
+        return view_authorization(request.authorization, wallet_address, wallet_address)
     if isinstance(request, PersonalSign):
         return view_message(request.content, wallet_address)
     return view_typed_data(request.data, wallet_address)
@@ -61,7 +67,7 @@ def view_transaction(transaction: UnsignedTransaction, from_address: Address, me
     """
     payload = transaction.signing_payload()
     decoded = _decode_again(transaction, payload)
-    return RequestView(
+    view = RequestView(
         method=method,
         from_address=from_address,
         chain=chain_name(decoded.chain_id),
@@ -69,6 +75,43 @@ def view_transaction(transaction: UnsignedTransaction, from_address: Address, me
         payload=payload,
         digest=keccak256(payload),
         transaction=decoded,
+    )
+    if not decoded.authorizations:
+        return view
+    # An authorization hands over an account, so a rule about the transaction alone never carries it.
+    given = [
+        view_authorization(one.authorization, one.recover_authority(), from_address) for one in decoded.authorizations
+    ]
+    return replace(view, parts=(view, *given))
+
+
+def view_authorization(authorization: Authorization, authority: Address, from_address: Address) -> RequestView:
+    """The view of an EIP-7702 authorization.
+
+    Args:
+        authority: the account that is handed over; the wallet itself, or another one whose authorization it carries.
+
+    Raises:
+        ViewMismatch: the payload decodes to something else.
+    """
+    payload = authorization.signing_payload()
+    decoded = decode_authorization(payload)
+    if decoded != authorization:
+        raise ViewMismatch
+    source = "ethereum_7702_authorization."
+    return RequestView(
+        method=Method.SIGN_AUTHORIZATION,
+        from_address=from_address,
+        chain=chain_name(decoded.chain_id) if decoded.chain_id else None,
+        fields={
+            source + "contract": decoded.contract,
+            source + "chain_id": decoded.chain_id,
+            source + "nonce": decoded.nonce,
+            source + "authority": authority,
+        },
+        payload=payload,
+        digest=keccak256(payload),
+        authorization=decoded,
     )
 
 
@@ -169,6 +212,9 @@ def _transaction_fields(
             fields[source + name] = getattr(transaction, name)
     if transaction.type >= 2 and "max_priority_fee_per_gas" not in open_fields:  # a gas price has no tip
         fields[source + "max_priority_fee_per_gas"] = transaction.max_priority_fee_per_gas
+    if transaction.type == 3:
+        fields[source + "max_fee_per_blob_gas"] = transaction.max_fee_per_blob_gas
+        fields[source + "blob_count"] = len(transaction.blob_hashes)
     if transaction.to is not None:  # a creation has no recipient: absent, never the zero address
         fields[source + "to"] = transaction.to
         if len(transaction.data) >= 4:

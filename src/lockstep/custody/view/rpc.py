@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 
 from lockstep.custody.view.errors import MethodNotOffered
+from lockstep.custody.view.parsing.authorizations import parse_authorization
 from lockstep.custody.view.parsing.messages import parse_personal_sign, parse_typed_data
 from lockstep.custody.view.parsing.reader import Reader
-from lockstep.custody.view.parsing.transactions import parse_transaction
+from lockstep.custody.view.parsing.transactions import parse_send, parse_sign
 from lockstep.custody.view.types import Method, RpcRequest
 
 _DIGEST = re.compile(r"0x[0-9a-f]{64}")
@@ -46,10 +47,14 @@ def parse_rpc(body: object) -> RpcRequest:
     chain_id = reader.caip2(envelope["caip2"]) if "caip2" in envelope else None
     reader.check()
     params = envelope["params"]
-    if method in (Method.SEND_TRANSACTION, Method.SIGN_TRANSACTION):
-        return parse_transaction(reader, Method(method), params, chain_id, preview_digest)
+    if method == Method.SEND_TRANSACTION:
+        return parse_send(reader, params, chain_id, preview_digest)
+    if method == Method.SIGN_TRANSACTION:
+        return parse_sign(reader, params, chain_id, preview_digest)
     if "caip2" in envelope:
         reader.add("caip2", f"not part of {method}")
+    if method == Method.SIGN_AUTHORIZATION:
+        return parse_authorization(reader, params, preview_digest)
     if method == Method.PERSONAL_SIGN:
         return parse_personal_sign(reader, params, preview_digest)
     return parse_typed_data(reader, params, preview_digest)

@@ -12,7 +12,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from lockstep.chains.evm import Address, Speed, TransactionType, TypedData, UnsignedTransaction, is_address
+from lockstep.chains.evm import (
+    Address,
+    Authorization,
+    Speed,
+    TransactionType,
+    TypedData,
+    UnsignedTransaction,
+    is_address,
+)
 from lockstep.custody.view.calldata import decode_arguments
 
 FieldValue: TypeAlias = int | bool | str | bytes
@@ -26,6 +34,7 @@ class Method(StrEnum):
     SIGN_TRANSACTION = "eth_signTransaction"
     PERSONAL_SIGN = "personal_sign"
     SIGN_TYPED_DATA = "eth_signTypedData_v4"
+    SIGN_AUTHORIZATION = "eth_sign7702Authorization"
 
 
 MAX_FAULTS = 50
@@ -101,7 +110,27 @@ class SignTypedData:
     preview_digest: str | None = None
 
 
-RpcRequest: TypeAlias = SendTransaction | SignTransaction | PersonalSign | SignTypedData
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignAuthorization:
+    """`eth_sign7702Authorization`: let the account run the code of another contract."""
+
+    method: Literal[Method.SIGN_AUTHORIZATION] = Method.SIGN_AUTHORIZATION
+    authorization: Authorization
+    is_self_executed: bool = False
+    """The account itself sends the transaction that carries it, and so reserves its nonce there."""
+    preview_digest: str | None = None
+
+
+RpcRequest: TypeAlias = SendTransaction | SignTransaction | PersonalSign | SignTypedData | SignAuthorization
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that a request makes: `to` None creates a contract; value in wei."""
+
+    to: Address | None
+    value: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +154,11 @@ class RequestView:
     open_fields: tuple[str, ...] = ()
     typed_data: TypedData | None = None
     message: bytes | None = None
+    authorization: Authorization | None = None
+    call: Call | None = None
+    """What is called; of a transaction always there."""
+    parts: tuple[RequestView, ...] = ()
+    """Where one signature stands for several things: each of them, all of which must be allowed by themselves."""
     _arguments: dict[tuple[str, ...], tuple[Any, ...] | None] = field(
         default_factory=dict, compare=False, repr=False, hash=False
     )
@@ -134,12 +168,20 @@ class RequestView:
             raise ValueError("expected the wallet's address in lower case")
         if not isinstance(self.fields, MappingProxyType):
             object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+        tx = self.transaction
+        if self.call is None and tx is not None:
+            object.__setattr__(self, "call", Call(tx.to, tx.value, tx.data))
+
+    @property
+    def decided(self) -> tuple[RequestView, ...]:
+        """The views that policies decide on, one by one."""
+        return self.parts or (self,)
 
     @property
     def calldata(self) -> bytes | None:
-        """Data of a call with a selector; None for creations, plain transfers and what is not a transaction."""
-        tx = self.transaction
-        return tx.data if tx is not None and tx.to is not None and len(tx.data) >= 4 else None
+        """Data of a call with a selector; None for creations, plain transfers and what calls nothing."""
+        call = self.call
+        return call.data if call is not None and call.to is not None and len(call.data) >= 4 else None
 
     def arguments(self, types: tuple[str, ...]) -> tuple[Any, ...] | None:
         """The call's arguments read strictly as these ABI types; None when they are not in canonical form.

@@ -11,10 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from signing_side import RECIPIENT, Signing, payment
 
-from lockstep.chains.evm import address_from_public_key, recover_address
+from lockstep.chains.evm import Address, Authorization, address_from_public_key, recover_address
 from lockstep.custody.execution import (
     AuthorizationExpired,
     AuthorizationKey,
+    AuthorizationPayload,
     AuthShares,
     LocalExecutor,
     LocalKms,
@@ -51,7 +52,10 @@ TYPED = TypedDataPayload(
 )
 
 
-@pytest.mark.parametrize("payload", [payment(), TYPED, PersonalMessagePayload(b"hello")])
+DELEGATION = AuthorizationPayload(Authorization(chain_id=31337, contract=Address("0x" + "35" * 20), nonce=1))
+
+
+@pytest.mark.parametrize("payload", [payment(), TYPED, PersonalMessagePayload(b"hello"), DELEGATION])
 async def test_sign__authorized__recovers_to_the_address(signing: Signing, payload: Payload) -> None:
     key, made = await signing.new_key()
     signature = await signing.executor.sign(await signing.request(key, made, payload))
@@ -125,6 +129,19 @@ async def test_sign__one_message_authorized_and_another_kind_asked__is_refused(s
     request = await signing.request(key, made, PersonalMessagePayload(payment().encode()))
     with pytest.raises(SigningRefused):
         await signing.executor.sign(dataclasses.replace(request, payload=payment()))
+
+
+@pytest.mark.parametrize("payload", [DELEGATION, TYPED, payment()])
+async def test_trap_13__a_message_with_the_bytes_of_something_else__stays_a_message(
+    signing: Signing, payload: Payload
+) -> None:
+    key, made = await signing.new_key()
+    as_message = PersonalMessagePayload(payload.encode())
+    signature = await signing.executor.sign(await signing.request(key, made, as_message))
+    assert recover_address(as_message.digest(), signature.content) == made.address
+    with pytest.raises(SigningRefused):
+        request = await signing.request(key, made, as_message)
+        await signing.executor.sign(dataclasses.replace(request, payload=payload))
 
 
 async def test_sign__authorization_of_another_wallet__is_refused(signing: Signing) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import eth_abi
 from eth_utils import keccak
+from policy_samples import AUTHORITY
 
 Fact = tuple[str, Any] | None
 """(kind, value), or None where there is no such fact."""
@@ -24,19 +25,71 @@ def decide(
     sets: dict[str, list[str]],
 ) -> str:
     """The reason code of the decision. `sets` are the items of condition sets by id, as they were written."""
+    for part in parts(body):
+        code = decide_one(part, wallet, documents, system, sets)
+        if code != "allowed":
+            return code
+    return "allowed"
+
+
+def parts(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a request stands for; all of it must be allowed."""
+    carried = body["params"].get("transaction", {}).get("authorization_list", [])
+    return [
+        body,
+        *(
+            {
+                "method": "eth_sign7702Authorization",
+                "authority": AUTHORITY.address.lower(),
+                "params": {name: one[name] for name in ("contract", "chain_id", "nonce")},
+            }
+            for one in carried
+        ),
+    ]
+
+
+def decide_one(
+    body: dict[str, Any],
+    wallet: str,
+    documents: list[dict[str, Any]],
+    system: dict[str, Any],
+    sets: dict[str, list[str]],
+) -> str:
     if not documents:
         return "no_policy"
     for document in documents:
         answers = [
             (rule["action"], [answer(one, body, wallet, system, sets) for one in rule["conditions"]])
             for rule in document["rules"]
-            if rule["method"] in ("*", body["method"])
+            if rule["method"] in ("*", body["method"]) and is_meant(rule, body)
         ]
         if any(action == "DENY" and False not in found for action, found in answers):
             return "denied_by_rule"
         if not any(action == "ALLOW" and all(one is True for one in found) for action, found in answers):
             return "no_matching_rule"
     return "allowed"
+
+
+def is_meant(rule: dict[str, Any], body: dict[str, Any]) -> bool:
+    """Whether an ALLOW rule was written for this kind of request at all."""
+    if rule["action"] == "DENY":
+        return True
+    fields = {(one["field_source"], one["field"]) for one in rule["conditions"]}
+    if body["method"] == "eth_sign7702Authorization":
+        names = [
+            one["value"] if isinstance(one["value"], list) else [one["value"]]
+            for one in rule["conditions"]
+            if one["field_source"] == "ethereum_7702_authorization"
+            and one["field"] == "chain_id"
+            and one["operator"] in ("eq", "in")
+        ]
+        zero = any(read("number", value) == 0 for found in names for value in found)
+        return rule["method"] != "*" and (read("number", body["params"]["chain_id"]) != 0 or zero)
+    if "blob_versioned_hashes" in body["params"].get("transaction", {}):
+        bounds = ("ethereum_transaction", "max_fee_per_gas") in fields
+        named = {("ethereum_transaction", "type"), ("ethereum_transaction", "max_fee_per_blob_gas")} & fields
+        return not bounds or bool(named)
+    return True
 
 
 def answer(
@@ -107,6 +160,8 @@ def look_up(condition: dict[str, Any], body: dict[str, Any], wallet: str, system
         return transaction_fact(field, body, wallet)
     if source == "ethereum_calldata":
         return call_fact(field, condition["abi"], body)
+    if source == "ethereum_7702_authorization":
+        return authorization_fact(field, body, wallet)
     if source in ("ethereum_message", "message"):
         return message_fact(field, body)
     if source == "ethereum_typed_data_domain":
@@ -132,10 +187,30 @@ def transaction_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
     if field == "value":
         return "number", read("number", tx.get("value", 0))
     if field == "type":
-        return "number", 0 if "gas_price" in tx else 2
+        if "authorization_list" in tx:
+            return "number", 4
+        if "blob_versioned_hashes" in tx:
+            return "number", 3
+        if "gas_price" not in tx:
+            return "number", 2
+        return "number", 1 if "access_list" in tx else 0
+    if field == "blob_count":
+        return ("number", len(tx["blob_versioned_hashes"])) if "blob_versioned_hashes" in tx else None
     if field == "max_fee_per_gas" and "gas_price" in tx:
         return "number", read("number", tx["gas_price"])
     return None if field not in tx else ("number", read("number", tx[field]))
+
+
+def authorization_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
+    if body["method"] != "eth_sign7702Authorization":
+        return None
+    if field == "authority":
+        return "address", body.get("authority", wallet)
+    value = body["params"][field]
+    if field == "contract":
+        return "address", value.lower()
+    later = 1 if field == "nonce" and "executor" in body["params"] else 0
+    return "number", read("number", value) + later
 
 
 def call_fact(field: str, abi: list[dict[str, Any]], body: dict[str, Any]) -> Fact:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
+
+from eth_account import Account
 
 from lockstep.chains.evm import abi_encode_call
 from lockstep.custody.policy import CompiledPolicy, SystemFacts, Verdict, compile_policy, evaluate, parse_policy
@@ -86,6 +89,24 @@ def mail(tip: Any = "5", contents: str = "hi", domain: dict[str, Any] | None = N
             }
         },
     }
+
+
+AUTHORITY = Account.from_key("0x" + "46" * 32)
+"""Another account, whose authorizations a transaction may carry."""
+
+
+def authorize(contract: str = TOKEN, chain_id: int = 31337, nonce: int = 7, **more: Any) -> dict[str, Any]:
+    """Body of an eth_sign7702Authorization."""
+    params = {"contract": contract, "chain_id": chain_id, "nonce": nonce, **more}
+    return {"method": "eth_sign7702Authorization", "params": params}
+
+
+@cache
+def authorized(contract: str = TOKEN, chain_id: int = 31337, nonce: int = 7) -> dict[str, Any]:
+    """An authorization that AUTHORITY has signed, as an authorization list takes it."""
+    given = AUTHORITY.sign_authorization({"chainId": chain_id, "address": contract, "nonce": nonce})
+    signature = {"y_parity": given.y_parity, "r": f"0x{given.r:064x}", "s": f"0x{given.s:064x}"}
+    return {"contract": contract, "chain_id": chain_id, "nonce": nonce, **signature}
 
 
 def condition(source: str, field: str, operator: str, value: Any, **extra: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from policy_samples import (
     APPROVE_ABI,
+    AUTHORITY,
     MAIL_TYPES,
     NOW,
     SHOP,
@@ -19,6 +20,8 @@ from policy_samples import (
     TRANSFER_ABI,
     WALLET,
     approve_data,
+    authorize,
+    authorized,
     condition,
     decide,
     mail,
@@ -162,6 +165,11 @@ MESSAGE = [
     _set("ethereum_message", "content", WORDS),
     _set("ethereum_message", "byte_length", AMOUNTS),
 ]
+AUTHORIZATION = [
+    *_number("ethereum_7702_authorization", "chain_id", "nonce"),
+    _condition("ethereum_7702_authorization", "contract", EQUAL, addresses),
+    _condition("ethereum_7702_authorization", "authority", EQUAL, st.sampled_from((WALLET, AUTHORITY.address))),
+]
 SYSTEM_FIELDS = [
     _condition(
         "system", "current_unix_timestamp", EQUAL + ORDER, st.sampled_from((str(NOW - 1), str(NOW), str(NOW + 1)))
@@ -174,10 +182,14 @@ SYSTEM_FIELDS = [
 ]
 BY_METHOD: dict[str, list[Any]] = {
     "eth_sendTransaction": TRANSACTION,
-    "eth_signTransaction": [*TRANSACTION, *_number("ethereum_transaction", "nonce")],
+    "eth_signTransaction": [
+        *TRANSACTION,
+        *_number("ethereum_transaction", "nonce", "max_fee_per_blob_gas", "blob_count"),
+    ],
     "personal_sign": MESSAGE,
     "eth_signTypedData_v4": TYPED_DATA,
-    "*": TRANSACTION + TYPED_DATA + MESSAGE,
+    "eth_sign7702Authorization": AUTHORIZATION,
+    "*": TRANSACTION + TYPED_DATA + MESSAGE + AUTHORIZATION,
 }
 
 
@@ -207,7 +219,12 @@ amounts = st.one_of(st.sampled_from(NUMBERS).map(str), st.just(5), st.just("0x19
 
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(("send", "sign", "legacy", "create", "say", "hex", "mail")))
+    kinds = ("send", "sign", "legacy", "listed", "blobs", "delegating", "create", "say", "hex", "mail", "authorize")
+    kind = draw(st.sampled_from(kinds))
+    chains, nonces = st.sampled_from((0, 1, 31337)), st.sampled_from((0, 1, 5, 24))
+    if kind == "authorize":
+        more = draw(st.sampled_from(({}, {"executor": "self"})))
+        return authorize(draw(addresses), draw(chains), draw(nonces), **more)
     if kind == "say":
         return say(draw(texts))
     if kind == "hex":
@@ -223,10 +240,18 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     if kind == "send":
         return send(**transaction, **draw(st.sampled_from(({}, {"gas_limit": 200_000}, {"max_fee_per_gas": "25"}))))
     body = sign(**transaction)
-    if kind == "legacy":
-        for name in ("max_fee_per_gas", "max_priority_fee_per_gas"):
-            del body["params"]["transaction"][name]
-        body["params"]["transaction"]["gas_price"] = "26"
+    tx = body["params"]["transaction"]
+    if kind in ("legacy", "listed"):
+        del tx["max_fee_per_gas"], tx["max_priority_fee_per_gas"]
+        tx["gas_price"] = "26"
+    if kind == "listed":
+        tx["access_list"] = [{"address": TOKEN, "storage_keys": []}]
+    if kind == "blobs":
+        tx["max_fee_per_blob_gas"] = draw(st.sampled_from(("5", "26")))
+        tx["blob_versioned_hashes"] = ["0x01" + "00" * 31] * draw(st.integers(1, 2))
+    if kind == "delegating":
+        signed = st.builds(authorized, addresses, chains, nonces)
+        tx["authorization_list"] = draw(st.lists(signed, min_size=1, max_size=2))
     return body
 
 

@@ -12,6 +12,7 @@ from policy_samples import (
     TRANSFER_ABI,
     WALLET,
     approve_data,
+    authorize,
     compiled,
     condition,
     decide,
@@ -117,7 +118,6 @@ def test_trap_6__message_number_written_as_text__is_not_compared_as_text() -> No
         "eth_sign",
         "secp256k1_sign",
         "eth_signUserOperation",
-        "eth_sign7702Authorization",
         "wallet_sendCalls",
         "exportPrivateKey",
         "eth_signTypedData",
@@ -137,6 +137,7 @@ def test_trap_11__every_offered_method__is_denied_without_a_rule_for_it() -> Non
         Method.SIGN_TRANSACTION: sign(to=SHOP),
         Method.PERSONAL_SIGN: say("hi"),
         Method.SIGN_TYPED_DATA: mail(),
+        Method.SIGN_AUTHORIZATION: authorize(),
     }
     assert set(bodies) == set(Method)
     for method, body in bodies.items():

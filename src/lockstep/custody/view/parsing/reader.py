@@ -15,7 +15,14 @@ HEX_BYTES = re.compile(r"0x([0-9a-fA-F]{2})*")
 _MAX_DEPTH = 40
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 _HEX_NUMBER = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})")
-_LATER = {"authorization_list": "EIP-7702 authorizations", "access_list": "access lists", "sponsor": "sponsorship"}
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+_HEX_WORD = re.compile(r"0x[0-9a-fA-F]{1,64}")
+_LATER = {
+    "authorization_list": "EIP-7702 authorizations are signed (eth_signTransaction), not sent",
+    "access_list": "transactions with access lists are signed (eth_signTransaction), not sent",
+    "blob_versioned_hashes": "transactions with blobs are signed (eth_signTransaction), not sent",
+    "sponsor": "sponsorship is not offered",
+}
 
 
 class Reader:
@@ -43,8 +50,7 @@ class Reader:
         for name in value:
             if name not in known:
                 shown = str(name)[:64]
-                later = _LATER.get(shown)
-                self.add(prefix + shown, f"{later} are not offered" if later else "is not known here")
+                self.add(prefix + shown, _LATER.get(shown, "is not known here"))
         for name in sorted(required - value.keys()):
             self.add(prefix + name, "is missing")
         return {name: value[name] for name in value if name in known}
@@ -67,6 +73,27 @@ class Reader:
         if number >> bits:
             self.add(path, f"expected at most 2^{bits}-1")
         return number
+
+    def word(self, value: object, path: str) -> int:
+        """A number of up to 32 bytes as 0x hex, leading zeros allowed: how signatures are written."""
+        if not isinstance(value, str) or not _HEX_WORD.fullmatch(value):
+            self.add(path, "expected 0x and up to 64 hex digits")
+            return 0
+        return int(value, 16)
+
+    def hash(self, value: object, path: str) -> bytes:
+        """Exactly 32 bytes as 0x hex."""
+        if not isinstance(value, str) or not _HASH.fullmatch(value):
+            self.add(path, "expected 0x and 64 hex digits")
+            return b""
+        return bytes.fromhex(value[2:])
+
+    def sequence(self, value: object, path: str, most: int, least: int = 1) -> list[Any]:
+        """A list of `least` to `most` items."""
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            self.add(path, f"expected a list of {least} to {most}")
+            return []
+        return value
 
     def address(self, value: object, path: str) -> Address | None:
         try:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from lockstep.chains.evm import (
+    GAS_PER_BLOB,
     Contract,
     FunctionCall,
     MalformedCalldata,
@@ -14,6 +15,7 @@ from lockstep.chains.evm import (
     UnsignedTransaction,
 )
 from lockstep.custody.view.types import RequestView
+from lockstep.custody.view.words.authority import describe_authorization
 from lockstep.custody.view.words.text import (
     UNLIMITED,
     address_text,
@@ -85,9 +87,36 @@ def describe_transaction(view: RequestView, transaction: UnsignedTransaction, fa
         Detail("To", "a new contract" if transaction.to is None else contract_text(facts, chain, transaction.to)),
         Detail("Value", native_text(facts, chain, transaction.value)),
         *content,
+        *_lists(transaction),
         *_costs(view, transaction, facts),
     )
-    return Words(sentence=f"{sentence} on {where}", details=details, warnings=tuple(warnings))
+    given = [describe_authorization(part, facts) for part in view.parts if part.authorization is not None]
+    sentence = f"{sentence} on {where}" + (_blobs(transaction) if transaction.blob_hashes else "")
+    return Words(
+        sentence="; and ".join([sentence, *(f"{one.sentence[0].lower()}{one.sentence[1:]}" for one in given)]),
+        details=(*details, *(Detail("Authorization", one.sentence, one.details) for one in given)),
+        warnings=(*(line for one in given for line in one.warnings), *warnings),
+    )
+
+
+def _blobs(transaction: UnsignedTransaction) -> str:
+    count = len(transaction.blob_hashes)
+    return f", with {count} blob{'' if count == 1 else 's'} of data"
+
+
+def _lists(transaction: UnsignedTransaction) -> tuple[Detail, ...]:
+    """What else the transaction carries."""
+    listed = tuple(
+        Detail(address_text(address), "", tuple(Detail("Key", "0x" + key.hex()) for key in keys))
+        for address, keys in transaction.access_list
+    )
+    hashes = tuple(Detail("Hash", "0x" + one.hex()) for one in transaction.blob_hashes)
+    found = []
+    if listed:
+        found.append(Detail("Access list", "", listed))
+    if hashes:
+        found.append(Detail("Blobs", str(len(hashes)), hashes))
+    return tuple(found)
 
 
 def _call(
@@ -252,6 +281,9 @@ def _costs(view: RequestView, transaction: UnsignedTransaction, facts: WordFacts
     if "gas_limit" in known and "max_fee_per_gas" in known:
         most = native_text(facts, view.chain, transaction.gas_limit * transaction.max_fee_per_gas)
         lines.append(Detail("Gas fee at most", most))
+    if transaction.blob_hashes:
+        blob_fee = len(transaction.blob_hashes) * GAS_PER_BLOB * transaction.max_fee_per_blob_gas
+        lines.append(Detail("Blob fee at most", native_text(facts, view.chain, blob_fee)))
     return tuple(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lockstep.custody.view.types import RequestView
+from lockstep.custody.view.words.authority import describe_authorization
 from lockstep.custody.view.words.calls import describe_transaction
 from lockstep.custody.view.words.text import address_text, quoted
 from lockstep.custody.view.words.typed import describe_typed_data
@@ -23,6 +24,8 @@ def describe(view: RequestView, facts: WordFacts | None = None) -> Words:
         return describe_typed_data(view, view.typed_data, known)
     if view.transaction is not None:
         return describe_transaction(view, view.transaction, known)
+    if view.authorization is not None:
+        return describe_authorization(view, known)
     return _message(view, view.message or b"")
 
 

@@ -1,0 +1,95 @@
+"""What each kind of request means on the road to a signature: what the signer is given, which nonces it takes, and how
+the answer looks. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lockstep.chains.evm import Address, SignedAuthorization, chain_name, encode_signed, to_checksum, transaction_hash
+from lockstep.custody.execution import (
+    AuthorizationPayload,
+    Payload,
+    PersonalMessagePayload,
+    Signature,
+    TransactionPayload,
+    TypedDataPayload,
+)
+from lockstep.custody.view import (
+    PersonalSign,
+    RpcRequest,
+    SendTransaction,
+    SignAuthorization,
+    SignTransaction,
+)
+
+
+class NonceClaim(NamedTuple):
+    """A nonce of the wallet that a signature uses up, and the digest that it belongs to from then on."""
+
+    chain: str
+    nonce: int
+    digest: bytes
+
+
+def nonces_of(request: RpcRequest, address: Address) -> tuple[NonceClaim, ...]:
+    """The nonces that are reserved before this is signed, in order.
+
+    An authorization of the account uses up a nonce like a transaction. One that its own transaction carries is reserved
+    with that transaction, behind it; one for every chain is reserved on none, since no ledger can hold it everywhere.
+    """
+    if isinstance(request, SignAuthorization):
+        given = request.authorization
+        if request.is_self_executed or not given.chain_id:
+            return ()
+        return (NonceClaim(chain_name(given.chain_id), given.nonce, given.digest()),)
+    if not isinstance(request, SignTransaction):
+        return ()
+    transaction, chain = request.transaction, request.chain
+    own = [one.authorization for one in transaction.authorizations if one.recover_authority() == address]
+    return (
+        NonceClaim(chain, transaction.nonce, transaction.digest()),
+        *(NonceClaim(chain, one.nonce, one.digest()) for one in own if one.chain_id in (0, transaction.chain_id)),
+    )
+
+
+def payload_of(request: RpcRequest) -> Payload:
+    """What the signer is given: structured, so that it computes the digest itself."""
+    if isinstance(request, SignTransaction):
+        return TransactionPayload(request.transaction)
+    if isinstance(request, SignAuthorization):
+        return AuthorizationPayload(request.authorization)
+    if isinstance(request, PersonalSign):
+        return PersonalMessagePayload(request.content)
+    assert not isinstance(request, SendTransaction), "sent transactions are signed by the engine's batches"
+    return TypedDataPayload(request.document)
+
+
+def answer_of(request: RpcRequest, signature: Signature) -> dict[str, object]:
+    """The body of the answer to a request that was signed at once."""
+    data: dict[str, object]
+    if isinstance(request, SignTransaction):
+        raw = encode_signed(request.transaction, signature.r, signature.s, signature.y_parity)
+        data = {
+            "encoding": "rlp",
+            "signed_transaction": "0x" + raw.hex(),
+            "hash": "0x" + transaction_hash(raw).hex(),
+        }
+    elif isinstance(request, SignAuthorization):
+        data = {"authorization": _authorization(request, signature)}
+    else:
+        data = {"encoding": "hex", "signature": signature.hex}
+    return {"method": str(request.method), "data": data}
+
+
+def _authorization(request: SignAuthorization, signature: Signature) -> dict[str, object]:
+    signed = SignedAuthorization(
+        authorization=request.authorization, y_parity=signature.y_parity, r=signature.r, s=signature.s
+    )
+    return {
+        "chain_id": hex(signed.authorization.chain_id),
+        "contract": to_checksum(signed.authorization.contract),
+        "nonce": hex(signed.authorization.nonce),
+        "y_parity": signed.y_parity,
+        "r": f"0x{signed.r:064x}",
+        "s": f"0x{signed.s:064x}",
+    }
