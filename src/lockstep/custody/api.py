@@ -18,6 +18,7 @@ from lockstep.custody.registry.api import registry_router
 from lockstep.custody.responses import IDEMPOTENT, Cursor, Key, Limit, answer
 from lockstep.custody.service import CustodyService
 from lockstep.custody.sessions import SessionTerms
+from lockstep.custody.signing.api import raw_sign_router
 from lockstep.custody.types import Principal
 from lockstep.custody.view import MethodNotOffered, RpcInvalid, WrongSender
 from lockstep.kit.database import Database
@@ -88,6 +89,7 @@ def router(
         claim = claim_for(principal, "POST", path, key, content, query)
         return answer(await service.rpc(principal, wallet_id, content, claim), path)
 
+    router.include_router(raw_sign_router(service, authenticate))
     router.include_router(registry_router(service, authenticate))
 
     @router.get("/wallets/{wallet_id}", responses=problems(*TENANT_ERRORS, errors.WalletNotFound))

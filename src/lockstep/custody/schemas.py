@@ -17,6 +17,7 @@ MethodName = Literal[
     "personal_sign",
     "eth_signTypedData_v4",
     "eth_sign7702Authorization",
+    "secp256k1_sign",
 ]
 METHODS: tuple[str, ...] = get_args(MethodName)
 

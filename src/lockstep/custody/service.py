@@ -37,7 +37,7 @@ from lockstep.custody.signing.preview import Preview, Previewer
 from lockstep.custody.signing.recorder import Recorder
 from lockstep.custody.signing.transactions import TransactionSigning
 from lockstep.custody.types import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
-from lockstep.custody.view import RpcRequest, WordFacts, parse_rpc
+from lockstep.custody.view import RpcRequest, WordFacts, parse_raw_sign, parse_rpc
 from lockstep.kit.clock import Clock, pause
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
@@ -154,6 +154,16 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             The answer ``{"method", "data"}``; a replayed one may also be the problem of a refusal.
         """
         return await self._engine()[1].rpc(principal, WalletId(wallet_id), _parsed(request), claim)
+
+    async def raw_sign(self, principal: Principal, wallet_id: str, body: dict[str, Any], claim: Claim) -> Outcome:
+        """Sign a hash, or bytes under a hash function, on the road of `secp256k1_sign` and under its rules.
+
+        Args:
+            body: of the route `raw_sign`.
+        Returns:
+            The answer ``{"method": "raw_sign", "data": {"encoding", "signature"}}``; see `rpc`.
+        """
+        return await self._engine()[1].rpc(principal, WalletId(wallet_id), parse_raw_sign(body), claim)
 
     async def decide_transaction(
         self, uow: UnitOfWork, principal: Principal, wallet: Wallet | WalletId, intent: TransactionIntent

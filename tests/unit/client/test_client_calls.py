@@ -100,6 +100,16 @@ def test_sign_authorization__executed_by_the_account__says_so() -> None:
     assert json.loads(script.seen[0].content) == {"method": "eth_sign7702Authorization", "params": params}
 
 
+def test_raw_sign__hash_or_bytes__are_told_apart() -> None:
+    answer = {"method": "raw_sign", "data": {"signature": "0xabcd"}}
+    script = Scripted(*[httpx.Response(200, json=answer) for _ in range(2)])
+    with client_of(script) as client:
+        assert client.raw_sign("w", bytes(32)) == bytes.fromhex("abcd")
+        client.raw_sign("w", b"hi", hash_function="sha256")
+    bodies = [json.loads(request.content)["params"] for request in script.seen]
+    assert bodies == [{"hash": "0x" + "00" * 32}, {"bytes": "0x6869", "encoding": "hex", "hash_function": "sha256"}]
+
+
 def test_sign__first_try_still_at_work__asked_again() -> None:
     script = Scripted(problem(409, "idempotency_in_progress"), httpx.Response(200, json=RPC))
     with client_of(script) as client:

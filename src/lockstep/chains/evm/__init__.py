@@ -28,6 +28,7 @@ from lockstep.chains.evm.addresses import (
 )
 from lockstep.chains.evm.artifacts import Artifact, load_artifact
 from lockstep.chains.evm.authorizations import Authorization, SignedAuthorization, decode_authorization
+from lockstep.chains.evm.blind import HashFunction, blind_digest, encode_blind
 from lockstep.chains.evm.client import EvmClient
 from lockstep.chains.evm.config import ChainConfig
 from lockstep.chains.evm.data_fees import GAS_PRICE_ORACLE, read_data_fees
@@ -112,6 +113,7 @@ __all__ = [
     "Follower",
     "FunctionCall",
     "Hash32",
+    "HashFunction",
     "Header",
     "Log",
     "LogFilter",
@@ -148,6 +150,7 @@ __all__ = [
     "address_from_public_key",
     "address_from_word",
     "address_to_bytes",
+    "blind_digest",
     "block_param",
     "chain_name",
     "check_announcements",
@@ -156,6 +159,7 @@ __all__ = [
     "decode_revert",
     "decode_signed",
     "decode_unsigned",
+    "encode_blind",
     "encode_signature",
     "encode_signed",
     "encode_type",

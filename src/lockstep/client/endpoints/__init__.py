@@ -77,6 +77,7 @@ class Endpoints:
     sign_typed_data = Call(custody.sign_typed_data)
     personal_sign = Call(custody.personal_sign)
     sign_authorization = Call(custody.sign_authorization)
+    raw_sign = Call(custody.raw_sign)
     send_transaction = Call(custody.send_transaction)
     list_audit_entries = Call(custody.list_audit_entries)
     iterate_audit_entries = Iterate(custody.list_audit_entries)

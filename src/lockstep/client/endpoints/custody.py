@@ -298,6 +298,23 @@ def personal_sign(
     return _for_signature(asked)
 
 
+def raw_sign(
+    wallet_id: str, content: bytes, *, hash_function: str | None = None, idempotency_key: str | None = None
+) -> Request[bytes]:
+    """The 65 bytes of a signature over a hash, whatever it stands for; policies must name `secp256k1_sign`.
+
+    Args:
+        content: the hash, 32 bytes; or with a `hash_function`, "keccak256" or "sha256", the bytes that are hashed.
+    """
+    shown = "0x" + content.hex()
+    params = given(hash=shown)
+    if hash_function is not None:
+        params = given(bytes=shown, encoding="hex", hash_function=hash_function)
+    key = idempotency_key or new_idempotency_key()
+    path = f"/v1/wallets/{segment(wallet_id)}/raw_sign"
+    return _for_signature(send("POST", path, of(RpcAnswer), {"params": params}, idempotency_key=key))
+
+
 def sign_authorization(
     wallet_id: str,
     *,

@@ -40,6 +40,7 @@ from lockstep.custody.execution.transport import verify_transport
 from lockstep.custody.execution.types import (
     TRANSPORT_PURPOSES,
     AuthorizationPayload,
+    BlindPayload,
     Executor,
     NewKey,
     Op,
@@ -62,6 +63,7 @@ __all__ = [
     "AuthorizationIssuer",
     "AuthorizationKey",
     "AuthorizationPayload",
+    "BlindPayload",
     "DeadlinePassed",
     "ExecutionAuthorization",
     "Executor",

@@ -44,6 +44,7 @@ OPS: dict[Op, int] = {
     "typed_data": 3,
     "personal_message": 4,
     "evm_authorization": 5,
+    "blind": 6,
 }
 _OPS_BY_NUMBER = {number: op for op, number in OPS.items()}
 

@@ -1,7 +1,7 @@
 """What callers of the signer hold in their hands: requests, authorizations' addressees, answers, and the executor's shape.
 
-Payloads are structured: the signer decodes them itself and computes the digest that it signs. There is no way to ask
-for a signature over a bare digest.
+Payloads are structured: the signer decodes them itself and computes the digest that it signs. A bare digest is an
+operation of its own, which only a decision about blind signing authorizes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from lockstep.chains.evm import (
     Address,
     Authorization,
     Hash32,
+    HashFunction,
     UnsignedTransaction,
+    blind_digest,
     decode_authorization,
     decode_unsigned,
+    encode_blind,
     keccak256,
     personal_digest,
     typed_data_digest,
@@ -26,7 +29,7 @@ from lockstep.custody.execution.errors import PayloadRefused
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId
 
-Op = Literal["generate_key", "evm_transaction", "typed_data", "personal_message", "evm_authorization"]
+Op = Literal["generate_key", "evm_transaction", "typed_data", "personal_message", "evm_authorization", "blind"]
 TransportPurpose = Literal["audit_checkpoint", "jwt", "webhook"]
 TRANSPORT_PURPOSES: tuple[TransportPurpose, ...] = ("audit_checkpoint", "jwt", "webhook")
 MAX_PAYLOAD_BYTES = 160 * 1024
@@ -122,7 +125,25 @@ class AuthorizationPayload:
         return self.authorization.digest()
 
 
-Payload: TypeAlias = TransactionPayload | TypedDataPayload | PersonalMessagePayload | AuthorizationPayload
+@dataclass(frozen=True, slots=True)
+class BlindPayload:
+    """A hash, or bytes with the function that they are hashed with."""
+
+    op: ClassVar[Op] = "blind"
+    content: bytes
+    function: HashFunction | None = None
+
+    def encode(self) -> bytes:
+        return encode_blind(self.content, self.function)
+
+    def digest(self) -> Hash32:
+        """The 32 bytes that are signed."""
+        return blind_digest(self.encode())
+
+
+Payload: TypeAlias = (
+    TransactionPayload | TypedDataPayload | PersonalMessagePayload | AuthorizationPayload | BlindPayload
+)
 
 
 def digest_of(op: Op, encoded: bytes) -> Hash32:
@@ -144,6 +165,8 @@ def digest_of(op: Op, encoded: bytes) -> Hash32:
         return keccak256(encoded)
     if op == "typed_data":
         return typed_data_digest(_read_json(encoded)).digest
+    if op == "blind":
+        return blind_digest(encoded)
     if op == "personal_message":
         return personal_digest(encoded)
     raise PayloadRefused(f"{op} signs nothing")

@@ -72,15 +72,14 @@ _METHODS: dict[str, frozenset[Method]] = {
 }
 SOURCES = tuple(_METHODS)
 METHODS = (*Method, ANY_METHOD)
-NAMED_METHODS = frozenset({Method.SIGN_AUTHORIZATION})
-"""Methods that hand over the whole account: a rule allows them by name only, never by "*"."""
+NAMED_METHODS = frozenset({Method.SIGN_AUTHORIZATION, Method.SIGN_HASH})
+"""Methods that can hand over the whole account: a rule allows them by name only, never by "*"."""
 
 LATER_SOURCES = frozenset({"action_request_body", "reference", "cardano_transaction"})
 LATER_METHODS = frozenset(
     {
         "eth_signUserOperation",
         "wallet_sendCalls",
-        "secp256k1_sign",
         "exportPrivateKey",
         "exportSeedPhrase",
         "transfer",

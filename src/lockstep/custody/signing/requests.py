@@ -8,6 +8,7 @@ from typing import NamedTuple
 from lockstep.chains.evm import Address, SignedAuthorization, chain_name, encode_signed, to_checksum, transaction_hash
 from lockstep.custody.execution import (
     AuthorizationPayload,
+    BlindPayload,
     Payload,
     PersonalMessagePayload,
     Signature,
@@ -15,6 +16,7 @@ from lockstep.custody.execution import (
     TypedDataPayload,
 )
 from lockstep.custody.view import (
+    BlindSign,
     PersonalSign,
     RpcRequest,
     SendTransaction,
@@ -58,6 +60,8 @@ def payload_of(request: RpcRequest) -> Payload:
         return TransactionPayload(request.transaction)
     if isinstance(request, SignAuthorization):
         return AuthorizationPayload(request.authorization)
+    if isinstance(request, BlindSign):
+        return BlindPayload(request.content, request.function)
     if isinstance(request, PersonalSign):
         return PersonalMessagePayload(request.content)
     assert not isinstance(request, SendTransaction), "sent transactions are signed by the engine's batches"
@@ -78,7 +82,7 @@ def answer_of(request: RpcRequest, signature: Signature) -> dict[str, object]:
         data = {"authorization": _authorization(request, signature)}
     else:
         data = {"encoding": "hex", "signature": signature.hex}
-    return {"method": str(request.method), "data": data}
+    return {"method": request.asked_as if isinstance(request, BlindSign) else str(request.method), "data": data}
 
 
 def _authorization(request: SignAuthorization, signature: Signature) -> dict[str, object]:

@@ -4,11 +4,20 @@ Pure. Policy, preview, words and signer read the same view, so that what is show
 """
 
 from lockstep.custody.view.amounts import format_units
-from lockstep.custody.view.build import view_draft, view_message, view_request, view_transaction, view_typed_data
+from lockstep.custody.view.build import (
+    view_authorization,
+    view_draft,
+    view_message,
+    view_request,
+    view_transaction,
+    view_typed_data,
+)
 from lockstep.custody.view.digest import preview_digest
 from lockstep.custody.view.errors import MethodNotOffered, RpcInvalid, ViewMismatch, WrongSender
+from lockstep.custody.view.parsing.blind import parse_raw_sign
 from lockstep.custody.view.rpc import parse_rpc
 from lockstep.custody.view.types import (
+    BlindSign,
     Call,
     Fault,
     FieldValue,
@@ -25,6 +34,7 @@ from lockstep.custody.view.types import (
 from lockstep.custody.view.words import ChainFact, Detail, TokenFact, WordFacts, Words, describe
 
 __all__ = [
+    "BlindSign",
     "Call",
     "ChainFact",
     "Detail",
@@ -48,8 +58,10 @@ __all__ = [
     "WrongSender",
     "describe",
     "format_units",
+    "parse_raw_sign",
     "parse_rpc",
     "preview_digest",
+    "view_authorization",
     "view_draft",
     "view_message",
     "view_request",

@@ -13,15 +13,18 @@ from lockstep.chains.evm import (
     Authorization,
     TypedData,
     UnsignedTransaction,
+    blind_digest,
     chain_name,
     decode_authorization,
     decode_unsigned,
+    encode_blind,
     intrinsic_gas,
     keccak256,
     personal_digest,
 )
 from lockstep.custody.view.errors import ViewMismatch, WrongSender
 from lockstep.custody.view.types import (
+    BlindSign,
     FieldValue,
     Method,
     PersonalSign,
@@ -52,6 +55,8 @@ def view_request(request: RpcRequest, wallet_address: Address) -> RequestView:
         return view_transaction(request.transaction, wallet_address, Method.SIGN_TRANSACTION)
     if isinstance(request, SignAuthorization):
         return view_authorization(request.authorization, wallet_address, wallet_address)
+    if isinstance(request, BlindSign):
+        return view_blind(request, wallet_address)
     if isinstance(request, PersonalSign):
         return view_message(request.content, wallet_address)
     return view_typed_data(request.data, wallet_address)
@@ -112,6 +117,19 @@ def view_authorization(authorization: Authorization, authority: Address, from_ad
         payload=payload,
         digest=keccak256(payload),
         authorization=decoded,
+    )
+
+
+def view_blind(request: BlindSign, from_address: Address) -> RequestView:
+    """The view of what is signed blindly: there are no facts about it."""
+    encoded = encode_blind(request.content, request.function)
+    return RequestView(
+        method=Method.SIGN_HASH,
+        from_address=from_address,
+        chain=None,
+        fields={},
+        payload=encoded,
+        digest=blind_digest(encoded),
     )
 
 

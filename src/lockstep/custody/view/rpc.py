@@ -7,16 +7,13 @@ number that is signed. Pure: asks no node and no database.
 
 from __future__ import annotations
 
-import re
-
 from lockstep.custody.view.errors import MethodNotOffered
 from lockstep.custody.view.parsing.authorizations import parse_authorization
+from lockstep.custody.view.parsing.blind import parse_hash
 from lockstep.custody.view.parsing.messages import parse_personal_sign, parse_typed_data
 from lockstep.custody.view.parsing.reader import Reader
 from lockstep.custody.view.parsing.transactions import parse_send, parse_sign
 from lockstep.custody.view.types import Method, RpcRequest
-
-_DIGEST = re.compile(r"0x[0-9a-f]{64}")
 
 
 def parse_rpc(body: object) -> RpcRequest:
@@ -41,9 +38,7 @@ def parse_rpc(body: object) -> RpcRequest:
         )
     if envelope.get("chain_type", "ethereum") != "ethereum":
         reader.add("chain_type", 'expected "ethereum"')
-    preview_digest = envelope.get("preview_digest")
-    if preview_digest is not None and not (isinstance(preview_digest, str) and _DIGEST.fullmatch(preview_digest)):
-        reader.add("preview_digest", "expected 0x and 64 lower-case hex digits")
+    preview_digest = reader.preview_digest(envelope.get("preview_digest"))
     chain_id = reader.caip2(envelope["caip2"]) if "caip2" in envelope else None
     reader.check()
     params = envelope["params"]
@@ -55,6 +50,8 @@ def parse_rpc(body: object) -> RpcRequest:
         reader.add("caip2", f"not part of {method}")
     if method == Method.SIGN_AUTHORIZATION:
         return parse_authorization(reader, params, preview_digest)
+    if method == Method.SIGN_HASH:
+        return parse_hash(reader, params, preview_digest)
     if method == Method.PERSONAL_SIGN:
         return parse_personal_sign(reader, params, preview_digest)
     return parse_typed_data(reader, params, preview_digest)

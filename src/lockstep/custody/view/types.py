@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from lockstep.chains.evm import (
     Address,
     Authorization,
+    HashFunction,
     Speed,
     TransactionType,
     TypedData,
@@ -35,6 +36,7 @@ class Method(StrEnum):
     PERSONAL_SIGN = "personal_sign"
     SIGN_TYPED_DATA = "eth_signTypedData_v4"
     SIGN_AUTHORIZATION = "eth_sign7702Authorization"
+    SIGN_HASH = "secp256k1_sign"
 
 
 MAX_FAULTS = 50
@@ -121,7 +123,19 @@ class SignAuthorization:
     preview_digest: str | None = None
 
 
-RpcRequest: TypeAlias = SendTransaction | SignTransaction | PersonalSign | SignTypedData | SignAuthorization
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindSign:
+    """`secp256k1_sign` and `raw_sign`: sign what nobody can see the meaning of."""
+
+    method: Literal[Method.SIGN_HASH] = Method.SIGN_HASH
+    content: bytes
+    function: HashFunction | None = None
+    """What the content is hashed with; None: it is the hash itself, 32 bytes."""
+    asked_as: Literal["secp256k1_sign", "raw_sign"] = "secp256k1_sign"
+    preview_digest: str | None = None
+
+
+RpcRequest: TypeAlias = SendTransaction | SignTransaction | PersonalSign | SignTypedData | SignAuthorization | BlindSign
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +160,9 @@ class RequestView:
     """CAIP-2; None for messages and for typed data whose domain names no chain."""
     fields: Mapping[str, FieldValue]
     payload: bytes | None
-    """The bytes whose keccak256 is signed; None while a number of the transaction is still open."""
+    """The bytes that the digest is made of, as the signer gets them; None while a number of a transaction is still open."""
     digest: bytes | None
-    """keccak256 of `payload`."""
+    """What is signed, 32 bytes."""
     transaction: UnsignedTransaction | None = None
     """The decoded transaction; open numbers hold placeholders and must not be read: see `open_fields`."""
     open_fields: tuple[str, ...] = ()

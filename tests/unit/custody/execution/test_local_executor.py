@@ -17,6 +17,7 @@ from lockstep.custody.execution import (
     AuthorizationKey,
     AuthorizationPayload,
     AuthShares,
+    BlindPayload,
     LocalExecutor,
     LocalKms,
     Payload,
@@ -55,7 +56,10 @@ TYPED = TypedDataPayload(
 DELEGATION = AuthorizationPayload(Authorization(chain_id=31337, contract=Address("0x" + "35" * 20), nonce=1))
 
 
-@pytest.mark.parametrize("payload", [payment(), TYPED, PersonalMessagePayload(b"hello"), DELEGATION])
+BLIND = [BlindPayload(b"h" * 32), BlindPayload(b"any", "keccak256"), BlindPayload(b"any", "sha256")]
+
+
+@pytest.mark.parametrize("payload", [payment(), TYPED, PersonalMessagePayload(b"hello"), DELEGATION, *BLIND])
 async def test_sign__authorized__recovers_to_the_address(signing: Signing, payload: Payload) -> None:
     key, made = await signing.new_key()
     signature = await signing.executor.sign(await signing.request(key, made, payload))
@@ -129,6 +133,26 @@ async def test_sign__one_message_authorized_and_another_kind_asked__is_refused(s
     request = await signing.request(key, made, PersonalMessagePayload(payment().encode()))
     with pytest.raises(SigningRefused):
         await signing.executor.sign(dataclasses.replace(request, payload=payment()))
+
+
+async def test_blind__authorized_for_something_else__is_refused(signing: Signing) -> None:
+    key, made = await signing.new_key()
+    shown = await signing.request(key, made, payment())
+    with pytest.raises(SigningRefused, match="evm_transaction"):
+        await signing.executor.sign(dataclasses.replace(shown, payload=BlindPayload(payment().digest())))
+    blind = await signing.request(key, made, BlindPayload(payment().digest()))
+    with pytest.raises(SigningRefused, match="blind"):
+        await signing.executor.sign(dataclasses.replace(blind, payload=payment()))
+
+
+async def test_blind__not_a_hash_nor_bytes_with_a_function__is_refused(signing: Signing) -> None:
+    key, made = await signing.new_key()
+    request = await signing.request(key, made, BlindPayload(b"h" * 32))
+    for encoded in (b"", b"\x00" + b"h" * 31, b"\x03" + b"h" * 32):
+        payload = BlindPayload(b"h" * 32)
+        object.__setattr__(payload, "content", encoded)
+        with pytest.raises((PayloadRefused, SigningRefused)):
+            await signing.executor.sign(dataclasses.replace(request, payload=payload))
 
 
 @pytest.mark.parametrize("payload", [DELEGATION, TYPED, payment()])

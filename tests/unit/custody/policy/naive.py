@@ -75,6 +75,8 @@ def is_meant(rule: dict[str, Any], body: dict[str, Any]) -> bool:
     if rule["action"] == "DENY":
         return True
     fields = {(one["field_source"], one["field"]) for one in rule["conditions"]}
+    if body["method"] == "secp256k1_sign":
+        return rule["method"] != "*"
     if body["method"] == "eth_sign7702Authorization":
         names = [
             one["value"] if isinstance(one["value"], list) else [one["value"]]

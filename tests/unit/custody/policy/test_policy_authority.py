@@ -47,6 +47,17 @@ def test_star__allows_no_delegation__and_denies_every_one() -> None:
     assert not decide(authorize(), compiled(nothing, rule("ALLOW", METHOD))).allowed
 
 
+def test_star__allows_no_blind_signature__and_denies_every_one() -> None:
+    blind = {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}}
+    everything, nothing, named = rule("ALLOW", "*"), rule("DENY", "*"), rule("ALLOW", "secp256k1_sign")
+
+    assert decide(blind, compiled(everything)).reason_code is ReasonCode.NO_MATCHING_RULE
+    assert decide(blind, compiled(everything, named)).allowed
+    assert not decide(blind, compiled(nothing, named)).allowed
+    until = condition("system", "current_unix_timestamp", "lt", "1")
+    assert not decide(blind, compiled(rule("ALLOW", "secp256k1_sign", until))).allowed
+
+
 def test_type_4__a_rule_about_the_transaction_alone__does_not_carry_its_authorizations() -> None:
     transactions = rule("ALLOW", "eth_signTransaction")
     known = rule("ALLOW", METHOD, auth("contract", "eq", TOKEN))

@@ -189,6 +189,7 @@ BY_METHOD: dict[str, list[Any]] = {
     "personal_sign": MESSAGE,
     "eth_signTypedData_v4": TYPED_DATA,
     "eth_sign7702Authorization": AUTHORIZATION,
+    "secp256k1_sign": SYSTEM_FIELDS,
     "*": TRANSACTION + TYPED_DATA + MESSAGE + AUTHORIZATION,
 }
 
@@ -219,9 +220,24 @@ amounts = st.one_of(st.sampled_from(NUMBERS).map(str), st.just(5), st.just("0x19
 
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
-    kinds = ("send", "sign", "legacy", "listed", "blobs", "delegating", "create", "say", "hex", "mail", "authorize")
+    kinds = (
+        "send",
+        "sign",
+        "legacy",
+        "listed",
+        "blobs",
+        "delegating",
+        "create",
+        "say",
+        "hex",
+        "mail",
+        "authorize",
+        "blind",
+    )
     kind = draw(st.sampled_from(kinds))
     chains, nonces = st.sampled_from((0, 1, 31337)), st.sampled_from((0, 1, 5, 24))
+    if kind == "blind":
+        return {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}}
     if kind == "authorize":
         more = draw(st.sampled_from(({}, {"executor": "self"})))
         return authorize(draw(addresses), draw(chains), draw(nonces), **more)

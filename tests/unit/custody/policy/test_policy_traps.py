@@ -116,7 +116,6 @@ def test_trap_6__message_number_written_as_text__is_not_compared_as_text() -> No
     "method",
     [
         "eth_sign",
-        "secp256k1_sign",
         "eth_signUserOperation",
         "wallet_sendCalls",
         "exportPrivateKey",
@@ -138,6 +137,7 @@ def test_trap_11__every_offered_method__is_denied_without_a_rule_for_it() -> Non
         Method.PERSONAL_SIGN: say("hi"),
         Method.SIGN_TYPED_DATA: mail(),
         Method.SIGN_AUTHORIZATION: authorize(),
+        Method.SIGN_HASH: {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}},
     }
     assert set(bodies) == set(Method)
     for method, body in bodies.items():

@@ -492,3 +492,23 @@ async def test_accounts__a_whole_life__over_http(admin: Caller, app: Caller, str
         await stranger.post("/auth/login", {**alice, "name": "carol"})
     paused = await stranger.post("/auth/login", {**alice, "name": "carol"})
     assert (paused.status_code, paused.json()["code"], paused.headers["retry-after"]) == (429, "too_many_logins", "2")
+
+
+async def test_raw_sign__over_http__needs_a_key_and_a_rule_that_names_it(app: Caller) -> None:
+    named = [{"method": "secp256k1_sign", "action": "ALLOW", "conditions": [], "unconditional": True}]
+    policy = (await app.post("/policies", {"name": "p", "chain_type": "ethereum", "rules": named})).json()
+    wallet = (await app.post("/wallets", {"policy_ids": [policy["id"]]})).json()
+    path, body = f"/wallets/{wallet['id']}/raw_sign", {"params": {"hash": "0x" + "ab" * 32}}
+
+    missing = await app.post(path, body)
+    assert (missing.status_code, missing.json()["code"]) == (400, "idempotency_key_missing")
+    signed = await app.post(path, body, key="one")
+    assert (signed.status_code, signed.json()["method"]) == (200, "raw_sign")
+    replayed = await app.post(path, body, key="one")
+    assert replayed.json() == signed.json()
+    assert replayed.headers["Idempotency-Replay"] == "true"
+    wrong = await app.post(path, {"params": {"hash": "0xab"}, "x": 1}, key="two")
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "rpc_invalid")
+    plain = (await app.post("/wallets", {})).json()
+    denied = await app.post(f"/wallets/{plain['id']}/raw_sign", body, key="three")
+    assert (denied.status_code, denied.json()["code"]) == (403, "policy_denied")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.chains.evm import abi_encode, abi_encode_call, address_to_bytes, read_typed_data
+from lockstep.chains.evm import Authorization, abi_encode, abi_encode_call, address_to_bytes, read_typed_data
 from lockstep.custody.view import (
+    BlindSign,
     RequestView,
     TransactionDraft,
+    view_authorization,
     view_draft,
     view_message,
+    view_request,
     view_typed_data,
 )
 from lockstep.custody.view.leaves import UNLIMITED, LeafKind, Leaves, leaves_of
@@ -30,6 +33,30 @@ ZERO = "0x" + "00" * 20
 
 def transaction(to: str | None, value: int = 0, data: bytes = b"") -> RequestView:
     return view_draft(TransactionDraft(chain_id=31337, to=to, value=value, data=data), WALLET)  # type: ignore[arg-type]
+
+
+def authorization(contract: str = ACCOUNT, authority: str = WALLET) -> RequestView:
+    given = Authorization(chain_id=31337, contract=contract, nonce=0)  # type: ignore[arg-type]  # addresses in lower case
+    return view_authorization(given, authority, WALLET)  # type: ignore[arg-type]
+
+
+def test_leaves_of__delegation__puts_everything_of_the_own_account_in_doubt() -> None:
+    assert leaves_of(authorization()).native(CHAIN) is None
+    assert leaves_of(authorization()).token(CHAIN, TOKEN) is None
+    assert leaves_of(authorization(authority=OTHER)) == Leaves()
+    assert leaves_of(authorization(contract=ZERO)) == Leaves()
+
+
+def test_leaves_of__transaction_with_a_delegation__adds_both_up() -> None:
+    own, foreign = authorization(), authorization(authority=OTHER)
+    payment = transaction(SHOP, 5)
+
+    assert leaves_of(replace(payment, parts=(payment, foreign))).native(CHAIN) == 5
+    assert leaves_of(replace(payment, parts=(payment, own))).native(CHAIN) is None
+
+
+def test_leaves_of__hash__puts_everything_in_doubt() -> None:
+    assert leaves_of(view_request(BlindSign(content=b"h" * 32), WALLET)).native() is None  # type: ignore[arg-type]
 
 
 def called(to: str, data: bytes, value: int = 0) -> Leaves:

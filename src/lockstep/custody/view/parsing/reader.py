@@ -15,6 +15,7 @@ HEX_BYTES = re.compile(r"0x([0-9a-fA-F]{2})*")
 _MAX_DEPTH = 40
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 _HEX_NUMBER = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})")
+_DIGEST = re.compile(r"0x[0-9a-f]{64}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _HEX_WORD = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _LATER = {
@@ -54,6 +55,14 @@ class Reader:
         for name in sorted(required - value.keys()):
             self.add(prefix + name, "is missing")
         return {name: value[name] for name in value if name in known}
+
+    def preview_digest(self, value: object) -> str | None:
+        """The digest of a preview that a request names; None where it names none."""
+        if isinstance(value, str) and _DIGEST.fullmatch(value):
+            return value
+        if value is not None:
+            self.add("preview_digest", "expected 0x and 64 lower-case hex digits")
+        return None
 
     def quantity(self, value: object, path: str, bits: int) -> int:
         number = -1

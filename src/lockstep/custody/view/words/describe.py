@@ -26,7 +26,21 @@ def describe(view: RequestView, facts: WordFacts | None = None) -> Words:
         return describe_transaction(view, view.transaction, known)
     if view.authorization is not None:
         return describe_authorization(view, known)
-    return _message(view, view.message or b"")
+    if view.message is not None:
+        return _message(view, view.message)
+    return _blind(view)
+
+
+def _blind(view: RequestView) -> Words:
+    digest = "0x" + (view.digest or b"").hex()
+    content = "0x" + (view.payload or b"")[1:].hex()
+    details = [Detail("Signer", address_text(view.from_address)), Detail("Hash", digest)]
+    if content != digest:
+        details.append(Detail("Bytes", content if len(content) <= 4_098 else f"{content[:4_098]}…"))
+    warning = "Nobody can see what this stands for: it may be a transaction that takes everything, on any chain."
+    return Words(
+        sentence=f"Sign the hash {digest}, whatever it stands for", details=tuple(details), warnings=(warning,)
+    )
 
 
 def _message(view: RequestView, content: bytes) -> Words:
