@@ -1,4 +1,4 @@
-"""Transactions in words. A call is named only when its data is the canonical form of a function that we know."""
+"""Calls in words. A call is named only when its data is the canonical form of a function that we know."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from functools import cache
 from typing import Any
 
 from lockstep.chains.evm import (
-    GAS_PER_BLOB,
     Contract,
     FunctionCall,
     MalformedCalldata,
     UnknownArtifact,
-    UnsignedTransaction,
 )
-from lockstep.custody.view.types import RequestView
-from lockstep.custody.view.words.authority import describe_authorization
+from lockstep.custody.view.types import Call
 from lockstep.custody.view.words.text import (
     UNLIMITED,
     address_text,
@@ -65,64 +62,27 @@ _ERC20 = Contract(
 )
 
 
-def describe_transaction(view: RequestView, transaction: UnsignedTransaction, facts: WordFacts) -> Words:
-    """A transaction in words."""
-    chain = view.chain
-    where = chain_text(facts, chain)
-    warnings: list[str] = []
-    if transaction.to is None:
-        sentence = f"Create a contract from {len(transaction.data):,} bytes of code"
-        if transaction.value:
-            sentence += f", with {native_text(facts, chain, transaction.value)}"
-        content: tuple[Detail, ...] = (_data(transaction.data),)
-        warnings.append("A new contract can do anything with what it is given.")
-    elif not transaction.data:
-        sentence = f"Send {native_text(facts, chain, transaction.value)} to {address_text(transaction.to)}"
-        content = ()
+def describe_call(call: Call, chain: str | None, facts: WordFacts) -> Words:
+    """One call in words, without where and by whom it is made."""
+    value = native_text(facts, chain, call.value)
+    if call.to is None:
+        sentence = f"Create a contract from {len(call.data):,} bytes of code" + (
+            f", with {value}" if call.value else ""
+        )
+        content: tuple[Detail, ...] = (_data(call.data),)
+        warnings = ["A new contract can do anything with what it is given."]
+    elif not call.data:
+        sentence, content, warnings = f"Send {value} to {address_text(call.to)}", (), []
     else:
-        sentence, content, warnings = _call(transaction.to, transaction, chain, facts)
-    details = (
-        Detail("Chain", where),
-        Detail("From", address_text(view.from_address)),
-        Detail("To", "a new contract" if transaction.to is None else contract_text(facts, chain, transaction.to)),
-        Detail("Value", native_text(facts, chain, transaction.value)),
-        *content,
-        *_lists(transaction),
-        *_costs(view, transaction, facts),
-    )
-    given = [describe_authorization(part, facts) for part in view.parts if part.authorization is not None]
-    sentence = f"{sentence} on {where}" + (_blobs(transaction) if transaction.blob_hashes else "")
-    return Words(
-        sentence="; and ".join([sentence, *(f"{one.sentence[0].lower()}{one.sentence[1:]}" for one in given)]),
-        details=(*details, *(Detail("Authorization", one.sentence, one.details) for one in given)),
-        warnings=(*(line for one in given for line in one.warnings), *warnings),
-    )
-
-
-def _blobs(transaction: UnsignedTransaction) -> str:
-    count = len(transaction.blob_hashes)
-    return f", with {count} blob{'' if count == 1 else 's'} of data"
-
-
-def _lists(transaction: UnsignedTransaction) -> tuple[Detail, ...]:
-    """What else the transaction carries."""
-    listed = tuple(
-        Detail(address_text(address), "", tuple(Detail("Key", "0x" + key.hex()) for key in keys))
-        for address, keys in transaction.access_list
-    )
-    hashes = tuple(Detail("Hash", "0x" + one.hex()) for one in transaction.blob_hashes)
-    found = []
-    if listed:
-        found.append(Detail("Access list", "", listed))
-    if hashes:
-        found.append(Detail("Blobs", str(len(hashes)), hashes))
-    return tuple(found)
+        sentence, content, warnings = _call(call.to, call.value, call.data, chain, facts)
+    to = "a new contract" if call.to is None else contract_text(facts, chain, call.to)
+    details = (Detail("To", to), Detail("Value", value), *content)
+    return Words(sentence=sentence, details=details, warnings=tuple(warnings))
 
 
 def _call(
-    to: str, transaction: UnsignedTransaction, chain: str | None, facts: WordFacts
+    to: str, value: int, data: bytes, chain: str | None, facts: WordFacts
 ) -> tuple[str, tuple[Detail, ...], list[str]]:
-    data, value = transaction.data, transaction.value
     target = contract_text(facts, chain, to)
     with_value = f", sending {native_text(facts, chain, value)} along" if value else ""
     contract, call = _decode(data, facts.contracts.get((chain or "", to)))
@@ -273,18 +233,6 @@ def _codec(name: str) -> Contract | None:
         return Contract.load(name)
     except UnknownArtifact:
         return None
-
-
-def _costs(view: RequestView, transaction: UnsignedTransaction, facts: WordFacts) -> tuple[Detail, ...]:
-    known = [name for name in ("nonce", "gas_limit", "max_fee_per_gas") if name not in view.open_fields]
-    lines = [Detail(name.replace("_", " ").capitalize(), f"{getattr(transaction, name):,}") for name in known]
-    if "gas_limit" in known and "max_fee_per_gas" in known:
-        most = native_text(facts, view.chain, transaction.gas_limit * transaction.max_fee_per_gas)
-        lines.append(Detail("Gas fee at most", most))
-    if transaction.blob_hashes:
-        blob_fee = len(transaction.blob_hashes) * GAS_PER_BLOB * transaction.max_fee_per_blob_gas
-        lines.append(Detail("Blob fee at most", native_text(facts, view.chain, blob_fee)))
-    return tuple(lines)
 
 
 def _data(data: bytes) -> Detail:

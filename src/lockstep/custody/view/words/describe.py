@@ -6,8 +6,8 @@ import re
 
 from lockstep.custody.view.types import RequestView
 from lockstep.custody.view.words.authority import describe_authorization
-from lockstep.custody.view.words.calls import describe_transaction
 from lockstep.custody.view.words.text import address_text, quoted
+from lockstep.custody.view.words.transactions import describe_transaction
 from lockstep.custody.view.words.typed import describe_typed_data
 from lockstep.custody.view.words.types import Detail, WordFacts, Words
 
