@@ -18,6 +18,7 @@ MethodName = Literal[
     "eth_signTypedData_v4",
     "eth_sign7702Authorization",
     "secp256k1_sign",
+    "eth_signUserOperation",
 ]
 METHODS: tuple[str, ...] = get_args(MethodName)
 

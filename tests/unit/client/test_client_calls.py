@@ -100,6 +100,15 @@ def test_sign_authorization__executed_by_the_account__says_so() -> None:
     assert json.loads(script.seen[0].content) == {"method": "eth_sign7702Authorization", "params": params}
 
 
+def test_sign_user_operation__entry_point__is_the_contract() -> None:
+    script = Scripted(httpx.Response(200, json={**RPC, "method": "eth_signUserOperation"}))
+    with client_of(script) as client:
+        signed = client.sign_user_operation("w", chain_id=1, entry_point="0xee", user_operation={"nonce": 1})
+    assert signed == bytes.fromhex("abcd")
+    params = {"chain_id": 1, "contract": "0xee", "user_operation": {"nonce": 1}}
+    assert json.loads(script.seen[0].content) == {"method": "eth_signUserOperation", "params": params}
+
+
 def test_raw_sign__hash_or_bytes__are_told_apart() -> None:
     answer = {"method": "raw_sign", "data": {"signature": "0xabcd"}}
     script = Scripted(*[httpx.Response(200, json=answer) for _ in range(2)])

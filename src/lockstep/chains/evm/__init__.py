@@ -78,10 +78,12 @@ from lockstep.chains.evm.typed_data import (
     typed_data_digest,
 )
 from lockstep.chains.evm.types import ZERO_ADDRESS, Address, BlockRef, Hash32
+from lockstep.chains.evm.user_operations import ENTRY_POINT, UserOperation, decode_user_operation
 from lockstep.chains.evm.views import MULTICALL, block_param
 from lockstep.chains.evm.wire import FeeHistory, Header, Log, LogFilter, Receipt
 
 __all__ = [
+    "ENTRY_POINT",
     "GAS_PER_BLOB",
     "GAS_PRICE_ORACLE",
     "HALF_ORDER",
@@ -142,6 +144,7 @@ __all__ = [
     "UnknownArtifact",
     "UnknownChain",
     "UnsignedTransaction",
+    "UserOperation",
     "WrongChain",
     "abi_decode",
     "abi_encode",
@@ -159,6 +162,7 @@ __all__ = [
     "decode_revert",
     "decode_signed",
     "decode_unsigned",
+    "decode_user_operation",
     "encode_blind",
     "encode_signature",
     "encode_signed",

@@ -78,6 +78,7 @@ class Endpoints:
     personal_sign = Call(custody.personal_sign)
     sign_authorization = Call(custody.sign_authorization)
     raw_sign = Call(custody.raw_sign)
+    sign_user_operation = Call(custody.sign_user_operation)
     send_transaction = Call(custody.send_transaction)
     list_audit_entries = Call(custody.list_audit_entries)
     iterate_audit_entries = Iterate(custody.list_audit_entries)

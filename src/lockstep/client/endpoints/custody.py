@@ -342,6 +342,30 @@ def sign_authorization(
     return _mapped(asked, lambda answer: answer.data["authorization"])
 
 
+def sign_user_operation(
+    wallet_id: str,
+    *,
+    chain_id: int,
+    entry_point: str,
+    user_operation: Mapping[str, Any],
+    preview_digest: str | None = None,
+    idempotency_key: str | None = None,
+) -> Request[bytes]:
+    """The 65 bytes of an owner's signature over an ERC-4337 user operation of version 0.7.
+
+    Args:
+        user_operation: its members in snake case, without a signature.
+    """
+    asked = rpc(
+        wallet_id,
+        "eth_signUserOperation",
+        {"chain_id": chain_id, "contract": entry_point, "user_operation": dict(user_operation)},
+        preview_digest=preview_digest,
+        idempotency_key=idempotency_key,
+    )
+    return _for_signature(asked)
+
+
 def send_transaction(
     wallet_id: str,
     chain: str,

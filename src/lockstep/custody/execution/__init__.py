@@ -52,6 +52,7 @@ from lockstep.custody.execution.types import (
     TransactionPayload,
     TransportPurpose,
     TypedDataPayload,
+    UserOperationPayload,
     WalletKey,
 )
 from lockstep.custody.execution.vault import SecretVault
@@ -96,6 +97,7 @@ __all__ = [
     "TransactionPayload",
     "TransportPurpose",
     "TypedDataPayload",
+    "UserOperationPayload",
     "WalletKey",
     "WalletKeyExists",
     "WalletKeyMissing",

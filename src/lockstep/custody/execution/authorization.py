@@ -45,6 +45,7 @@ OPS: dict[Op, int] = {
     "personal_message": 4,
     "evm_authorization": 5,
     "blind": 6,
+    "user_operation": 7,
 }
 _OPS_BY_NUMBER = {number: op for op, number in OPS.items()}
 

@@ -17,9 +17,11 @@ from lockstep.chains.evm import (
     Hash32,
     HashFunction,
     UnsignedTransaction,
+    UserOperation,
     blind_digest,
     decode_authorization,
     decode_unsigned,
+    decode_user_operation,
     encode_blind,
     keccak256,
     personal_digest,
@@ -29,7 +31,9 @@ from lockstep.custody.execution.errors import PayloadRefused
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId
 
-Op = Literal["generate_key", "evm_transaction", "typed_data", "personal_message", "evm_authorization", "blind"]
+Op = Literal[
+    "generate_key", "evm_transaction", "typed_data", "personal_message", "evm_authorization", "blind", "user_operation"
+]
 TransportPurpose = Literal["audit_checkpoint", "jwt", "webhook"]
 TRANSPORT_PURPOSES: tuple[TransportPurpose, ...] = ("audit_checkpoint", "jwt", "webhook")
 MAX_PAYLOAD_BYTES = 160 * 1024
@@ -141,8 +145,28 @@ class BlindPayload:
         return blind_digest(self.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class UserOperationPayload:
+    """An ERC-4337 user operation, given as its fields."""
+
+    op: ClassVar[Op] = "user_operation"
+    operation: UserOperation
+
+    def encode(self) -> bytes:
+        return self.operation.encode()
+
+    def digest(self) -> Hash32:
+        """The 32 bytes that are signed."""
+        return self.operation.digest()
+
+
 Payload: TypeAlias = (
-    TransactionPayload | TypedDataPayload | PersonalMessagePayload | AuthorizationPayload | BlindPayload
+    TransactionPayload
+    | TypedDataPayload
+    | PersonalMessagePayload
+    | AuthorizationPayload
+    | BlindPayload
+    | UserOperationPayload
 )
 
 
@@ -165,6 +189,8 @@ def digest_of(op: Op, encoded: bytes) -> Hash32:
         return keccak256(encoded)
     if op == "typed_data":
         return typed_data_digest(_read_json(encoded)).digest
+    if op == "user_operation":
+        return decode_user_operation(encoded).digest()
     if op == "blind":
         return blind_digest(encoded)
     if op == "personal_message":

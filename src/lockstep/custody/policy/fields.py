@@ -13,6 +13,7 @@ TYPED_DATA_DOMAIN = "ethereum_typed_data_domain"
 TYPED_DATA_MESSAGE = "ethereum_typed_data_message"
 MESSAGE = "ethereum_message"
 AUTHORIZATION = "ethereum_7702_authorization"
+USER_OPERATION = "ethereum_user_operation"
 SYSTEM = "system"
 
 FIELDS: dict[str, dict[str, ValueType]] = {
@@ -40,6 +41,16 @@ FIELDS: dict[str, dict[str, ValueType]] = {
     },
     MESSAGE: {"content": STRING, "byte_length": UINT256},
     AUTHORIZATION: {"contract": ADDRESS, "chain_id": UINT256, "nonce": UINT256, "authority": ADDRESS},
+    USER_OPERATION: {
+        "sender": ADDRESS,
+        "entry_point": ADDRESS,
+        "nonce": UINT256,
+        "call_data": BYTES,
+        "max_fee_per_gas": UINT256,
+        "max_cost": ValueType("uint", 512),
+        "factory": ADDRESS,
+        "paymaster": ADDRESS,
+    },
     SYSTEM: {
         "current_unix_timestamp": UINT256,
         "hour_utc": UINT256,
@@ -61,13 +72,17 @@ ALIASES = {
 }
 
 _TRANSACTIONS = frozenset({Method.SEND_TRANSACTION, Method.SIGN_TRANSACTION})
+_CALLS = frozenset({*_TRANSACTIONS, Method.SIGN_USER_OPERATION})
+CALL_FIELDS = frozenset({"to", "value", "chain_id", "from", "data", "function_selector"})
+"""Facts of a transaction that a call inside of something else has as well."""
 _METHODS: dict[str, frozenset[Method]] = {
-    TRANSACTION: _TRANSACTIONS,
-    CALLDATA: _TRANSACTIONS,
+    TRANSACTION: _CALLS,
+    CALLDATA: _CALLS,
     TYPED_DATA_DOMAIN: frozenset({Method.SIGN_TYPED_DATA}),
     TYPED_DATA_MESSAGE: frozenset({Method.SIGN_TYPED_DATA}),
     MESSAGE: frozenset({Method.PERSONAL_SIGN}),
     AUTHORIZATION: frozenset({Method.SIGN_AUTHORIZATION}),
+    USER_OPERATION: frozenset({Method.SIGN_USER_OPERATION}),
     SYSTEM: frozenset(Method),
 }
 SOURCES = tuple(_METHODS)
@@ -78,7 +93,6 @@ NAMED_METHODS = frozenset({Method.SIGN_AUTHORIZATION, Method.SIGN_HASH})
 LATER_SOURCES = frozenset({"action_request_body", "reference", "cardano_transaction"})
 LATER_METHODS = frozenset(
     {
-        "eth_signUserOperation",
         "wallet_sendCalls",
         "exportPrivateKey",
         "exportSeedPhrase",
@@ -113,6 +127,8 @@ def undecidable(method: str, source: str, field: str) -> str | None:
         return f"{method} has no {source}; such a condition could never be decided"
     if method == Method.SEND_TRANSACTION and (source, field) == (TRANSACTION, "nonce"):
         return "the nonce of a sent transaction is bound after the decision; such a condition could never be decided"
+    if source == TRANSACTION and method not in _TRANSACTIONS and field not in CALL_FIELDS:
+        return f"the calls of {method} have no {field}; such a condition could never be decided"
     if method == Method.SEND_TRANSACTION and source == TRANSACTION and "blob" in field:
         return "no transaction with blobs is sent; such a condition could never be decided"
     return None

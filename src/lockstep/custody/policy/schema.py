@@ -1,8 +1,8 @@
 """Reads a policy document into a `Policy`: everything is type-checked here, when it is written, and nothing is skipped.
 
-All faults are reported together, each with its path. What later versions will know (user operations,
-aggregations) is refused by name: a rule that is not understood must not look as if it held. Whether the condition sets
-that a document names exist is looked up by whoever stores it; see `sets.check_sets`.
+All faults are reported together, each with its path. What later versions will know (aggregations) is refused by name: a
+rule that is not understood must not look as if it held. Whether the condition sets that a document names exist is looked
+up by whoever stores it; see `sets.check_sets`.
 """
 
 from __future__ import annotations

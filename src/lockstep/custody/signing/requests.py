@@ -14,6 +14,7 @@ from lockstep.custody.execution import (
     Signature,
     TransactionPayload,
     TypedDataPayload,
+    UserOperationPayload,
 )
 from lockstep.custody.view import (
     BlindSign,
@@ -22,6 +23,7 @@ from lockstep.custody.view import (
     SendTransaction,
     SignAuthorization,
     SignTransaction,
+    SignUserOperation,
 )
 
 
@@ -60,6 +62,8 @@ def payload_of(request: RpcRequest) -> Payload:
         return TransactionPayload(request.transaction)
     if isinstance(request, SignAuthorization):
         return AuthorizationPayload(request.authorization)
+    if isinstance(request, SignUserOperation):
+        return UserOperationPayload(request.operation)
     if isinstance(request, BlindSign):
         return BlindPayload(request.content, request.function)
     if isinstance(request, PersonalSign):

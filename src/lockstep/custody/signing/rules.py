@@ -239,10 +239,12 @@ def _check_session(authority: Authority, view: RequestView) -> Forbidden | None:
         if part.method not in session.allowed_methods:
             return SessionMethodDenied(f"this session signer may not call {part.method}")
     limit = session.max_value_per_transaction
+    if limit is None:
+        return None
+    if view.user_operation is not None and not view.parts:
+        return SessionValueDenied("the value that this user operation moves cannot be told")
     value = sum(part.call.value for part in view.decided if part.call is not None)
-    if limit is not None and value > limit:
-        return SessionValueDenied(f"expected a value of at most {limit}, was {value}")
-    return None
+    return SessionValueDenied(f"expected a value of at most {limit}, was {value}") if value > limit else None
 
 
 def _refused(authority: Authority, error: LockstepError) -> Ruling:

@@ -29,6 +29,7 @@ from lockstep.custody.view.types import (
     SignAuthorization,
     SignTransaction,
     SignTypedData,
+    SignUserOperation,
     TransactionDraft,
 )
 from lockstep.custody.view.words import ChainFact, Detail, TokenFact, WordFacts, Words, describe
@@ -50,6 +51,7 @@ __all__ = [
     "SignAuthorization",
     "SignTransaction",
     "SignTypedData",
+    "SignUserOperation",
     "TokenFact",
     "TransactionDraft",
     "ViewMismatch",

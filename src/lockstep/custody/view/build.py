@@ -22,6 +22,7 @@ from lockstep.chains.evm import (
     keccak256,
     personal_digest,
 )
+from lockstep.custody.view.batches import view_user_operation
 from lockstep.custody.view.errors import ViewMismatch, WrongSender
 from lockstep.custody.view.types import (
     BlindSign,
@@ -33,6 +34,7 @@ from lockstep.custody.view.types import (
     SendTransaction,
     SignAuthorization,
     SignTransaction,
+    SignUserOperation,
     TransactionDraft,
 )
 
@@ -55,6 +57,8 @@ def view_request(request: RpcRequest, wallet_address: Address) -> RequestView:
         return view_transaction(request.transaction, wallet_address, Method.SIGN_TRANSACTION)
     if isinstance(request, SignAuthorization):
         return view_authorization(request.authorization, wallet_address, wallet_address)
+    if isinstance(request, SignUserOperation):
+        return view_user_operation(request.operation, wallet_address)
     if isinstance(request, BlindSign):
         return view_blind(request, wallet_address)
     if isinstance(request, PersonalSign):

@@ -13,6 +13,7 @@ from lockstep.custody.view.parsing.blind import parse_hash
 from lockstep.custody.view.parsing.messages import parse_personal_sign, parse_typed_data
 from lockstep.custody.view.parsing.reader import Reader
 from lockstep.custody.view.parsing.transactions import parse_send, parse_sign
+from lockstep.custody.view.parsing.user_operations import parse_user_operation
 from lockstep.custody.view.types import Method, RpcRequest
 
 
@@ -52,6 +53,8 @@ def parse_rpc(body: object) -> RpcRequest:
         return parse_authorization(reader, params, preview_digest)
     if method == Method.SIGN_HASH:
         return parse_hash(reader, params, preview_digest)
+    if method == Method.SIGN_USER_OPERATION:
+        return parse_user_operation(reader, params, preview_digest)
     if method == Method.PERSONAL_SIGN:
         return parse_personal_sign(reader, params, preview_digest)
     return parse_typed_data(reader, params, preview_digest)

@@ -20,6 +20,7 @@ from lockstep.chains.evm import (
     TransactionType,
     TypedData,
     UnsignedTransaction,
+    UserOperation,
     is_address,
 )
 from lockstep.custody.view.calldata import decode_arguments
@@ -37,6 +38,7 @@ class Method(StrEnum):
     SIGN_TYPED_DATA = "eth_signTypedData_v4"
     SIGN_AUTHORIZATION = "eth_sign7702Authorization"
     SIGN_HASH = "secp256k1_sign"
+    SIGN_USER_OPERATION = "eth_signUserOperation"
 
 
 MAX_FAULTS = 50
@@ -135,7 +137,18 @@ class BlindSign:
     preview_digest: str | None = None
 
 
-RpcRequest: TypeAlias = SendTransaction | SignTransaction | PersonalSign | SignTypedData | SignAuthorization | BlindSign
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignUserOperation:
+    """`eth_signUserOperation`: as an owner, let a contract account do something (ERC-4337, version 0.7)."""
+
+    method: Literal[Method.SIGN_USER_OPERATION] = Method.SIGN_USER_OPERATION
+    operation: UserOperation
+    preview_digest: str | None = None
+
+
+RpcRequest: TypeAlias = (
+    SendTransaction | SignTransaction | PersonalSign | SignTypedData | SignAuthorization | BlindSign | SignUserOperation
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,7 @@ class RequestView:
     typed_data: TypedData | None = None
     message: bytes | None = None
     authorization: Authorization | None = None
+    user_operation: UserOperation | None = None
     call: Call | None = None
     """What is called; of a transaction always there."""
     parts: tuple[RequestView, ...] = ()

@@ -11,7 +11,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from signing_side import RECIPIENT, Signing, payment
 
-from lockstep.chains.evm import Address, Authorization, address_from_public_key, recover_address
+from lockstep.chains.evm import (
+    ENTRY_POINT,
+    Address,
+    Authorization,
+    UserOperation,
+    address_from_public_key,
+    recover_address,
+)
 from lockstep.custody.execution import (
     AuthorizationExpired,
     AuthorizationKey,
@@ -30,6 +37,7 @@ from lockstep.custody.execution import (
     SignerRestarted,
     SigningRefused,
     TypedDataPayload,
+    UserOperationPayload,
     WalletKeyExists,
     WalletKeyMissing,
     open_recovery_share,
@@ -56,10 +64,24 @@ TYPED = TypedDataPayload(
 DELEGATION = AuthorizationPayload(Authorization(chain_id=31337, contract=Address("0x" + "35" * 20), nonce=1))
 
 
+OPERATION = UserOperationPayload(
+    UserOperation(
+        chain_id=31337,
+        entry_point=ENTRY_POINT,
+        sender=Address("0x" + "5a" * 20),
+        nonce=1,
+        call_data=b"",
+        call_gas_limit=1,
+        verification_gas_limit=1,
+        pre_verification_gas=1,
+        max_fee_per_gas=1,
+        max_priority_fee_per_gas=1,
+    )
+)
 BLIND = [BlindPayload(b"h" * 32), BlindPayload(b"any", "keccak256"), BlindPayload(b"any", "sha256")]
 
 
-@pytest.mark.parametrize("payload", [payment(), TYPED, PersonalMessagePayload(b"hello"), DELEGATION, *BLIND])
+@pytest.mark.parametrize("payload", [payment(), TYPED, PersonalMessagePayload(b"hello"), DELEGATION, OPERATION, *BLIND])
 async def test_sign__authorized__recovers_to_the_address(signing: Signing, payload: Payload) -> None:
     key, made = await signing.new_key()
     signature = await signing.executor.sign(await signing.request(key, made, payload))
@@ -155,7 +177,7 @@ async def test_blind__not_a_hash_nor_bytes_with_a_function__is_refused(signing: 
             await signing.executor.sign(dataclasses.replace(request, payload=payload))
 
 
-@pytest.mark.parametrize("payload", [DELEGATION, TYPED, payment()])
+@pytest.mark.parametrize("payload", [DELEGATION, OPERATION, TYPED, payment()])
 async def test_trap_13__a_message_with_the_bytes_of_something_else__stays_a_message(
     signing: Signing, payload: Payload
 ) -> None:

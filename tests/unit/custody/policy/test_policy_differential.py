@@ -9,8 +9,10 @@ import naive
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from policy_samples import (
+    ACCOUNT,
     APPROVE_ABI,
     AUTHORITY,
+    ENTRY_POINT,
     MAIL_TYPES,
     NOW,
     SHOP,
@@ -24,7 +26,10 @@ from policy_samples import (
     authorized,
     condition,
     decide,
+    executes,
+    executes_all,
     mail,
+    operate,
     policy,
     rule,
     say,
@@ -170,6 +175,21 @@ AUTHORIZATION = [
     _condition("ethereum_7702_authorization", "contract", EQUAL, addresses),
     _condition("ethereum_7702_authorization", "authority", EQUAL, st.sampled_from((WALLET, AUTHORITY.address))),
 ]
+OPERATION = [
+    *_number("ethereum_user_operation", "nonce", "max_fee_per_gas", "max_cost"),
+    _condition("ethereum_user_operation", "sender", EQUAL, st.sampled_from((ACCOUNT, WALLET))),
+    _condition("ethereum_user_operation", "entry_point", EQUAL, st.sampled_from((ENTRY_POINT, WALLET))),
+    _condition("ethereum_user_operation", "factory", EQUAL, addresses),
+    _condition("ethereum_user_operation", "paymaster", EQUAL, addresses),
+    _condition("ethereum_user_operation", "call_data", EQUAL + PARTS, st.sampled_from(("0xb61d27f6", executes()))),
+]
+CALLS = [
+    *_number("ethereum_transaction", "value", "chain_id"),
+    _condition("ethereum_transaction", "to", EQUAL, addresses),
+    _condition("ethereum_transaction", "from", EQUAL, st.sampled_from((ACCOUNT, WALLET))),
+    _condition("ethereum_transaction", "function_selector", EQUAL, blobs),
+    *_number("ethereum_calldata", "transfer.amount", abi=TRANSFER_ABI + APPROVE_ABI),
+]
 SYSTEM_FIELDS = [
     _condition(
         "system", "current_unix_timestamp", EQUAL + ORDER, st.sampled_from((str(NOW - 1), str(NOW), str(NOW + 1)))
@@ -190,7 +210,8 @@ BY_METHOD: dict[str, list[Any]] = {
     "eth_signTypedData_v4": TYPED_DATA,
     "eth_sign7702Authorization": AUTHORIZATION,
     "secp256k1_sign": SYSTEM_FIELDS,
-    "*": TRANSACTION + TYPED_DATA + MESSAGE + AUTHORIZATION,
+    "eth_signUserOperation": OPERATION + CALLS,
+    "*": TRANSACTION + TYPED_DATA + MESSAGE + AUTHORIZATION + OPERATION,
 }
 
 
@@ -233,9 +254,16 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
         "mail",
         "authorize",
         "blind",
+        "operate",
     )
     kind = draw(st.sampled_from(kinds))
     chains, nonces = st.sampled_from((0, 1, 31337)), st.sampled_from((0, 1, 5, 24))
+    if kind == "operate":
+        call = st.tuples(addresses, st.sampled_from(NUMBERS), datas)
+        single, several = call.map(lambda one: executes(*one)), st.lists(call, min_size=1, max_size=3)
+        unread = st.sampled_from(("0x", "0xdeadbeef", executes() + "00"))
+        more = draw(st.sampled_from(({}, {"paymaster": SHOP, "paymaster_post_op_gas_limit": 1}, {"factory": TOKEN})))
+        return operate(draw(st.one_of(single, several.map(lambda all_: executes_all(*all_)), unread)), **more)
     if kind == "blind":
         return {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}}
     if kind == "authorize":

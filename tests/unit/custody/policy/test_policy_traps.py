@@ -16,7 +16,9 @@ from policy_samples import (
     compiled,
     condition,
     decide,
+    executes,
     mail,
+    operate,
     policy,
     rule,
     say,
@@ -116,7 +118,6 @@ def test_trap_6__message_number_written_as_text__is_not_compared_as_text() -> No
     "method",
     [
         "eth_sign",
-        "eth_signUserOperation",
         "wallet_sendCalls",
         "exportPrivateKey",
         "eth_signTypedData",
@@ -137,6 +138,7 @@ def test_trap_11__every_offered_method__is_denied_without_a_rule_for_it() -> Non
         Method.PERSONAL_SIGN: say("hi"),
         Method.SIGN_TYPED_DATA: mail(),
         Method.SIGN_AUTHORIZATION: authorize(),
+        Method.SIGN_USER_OPERATION: operate(executes()),
         Method.SIGN_HASH: {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}},
     }
     assert set(bodies) == set(Method)

@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.chains.evm import Authorization, abi_encode, abi_encode_call, address_to_bytes, read_typed_data
+from lockstep.chains.evm import (
+    ENTRY_POINT,
+    Authorization,
+    UserOperation,
+    abi_encode,
+    abi_encode_call,
+    address_to_bytes,
+    read_typed_data,
+)
 from lockstep.custody.view import (
     BlindSign,
     RequestView,
+    SignUserOperation,
     TransactionDraft,
     view_authorization,
     view_draft,
@@ -53,6 +62,32 @@ def test_leaves_of__transaction_with_a_delegation__adds_both_up() -> None:
 
     assert leaves_of(replace(payment, parts=(payment, foreign))).native(CHAIN) == 5
     assert leaves_of(replace(payment, parts=(payment, own))).native(CHAIN) is None
+
+
+def operation(call_data: bytes) -> RequestView:
+    given = UserOperation(
+        chain_id=31337,
+        entry_point=ENTRY_POINT,
+        sender=ACCOUNT,  # type: ignore[arg-type]  # in lower case
+        nonce=0,
+        call_data=call_data,
+        call_gas_limit=1,
+        verification_gas_limit=1,
+        pre_verification_gas=1,
+        max_fee_per_gas=1,
+        max_priority_fee_per_gas=1,
+    )
+    return view_request(SignUserOperation(operation=given), WALLET)  # type: ignore[arg-type]
+
+
+def test_leaves_of__user_operation__is_what_its_calls_move() -> None:
+    pair = [[TOKEN, SHOP], [0, 7], [transfer(5), b""]]
+    batch = abi_encode_call("executeBatch(address[],uint256[],bytes[])", pair)
+
+    assert leaves_of(operation(batch)).native(CHAIN) == 7
+    assert leaves_of(operation(batch)).token(CHAIN, TOKEN) == 5
+    for unread in (b"", b"\xde\xad\xbe\xef", batch + b"\x00"):
+        assert leaves_of(operation(unread)).native(CHAIN) is None
 
 
 def test_leaves_of__hash__puts_everything_in_doubt() -> None:

@@ -130,6 +130,16 @@ def _total(leaves: Sequence[Leaf]) -> int:
     return sum(leaf.amount for leaf in leaves)
 
 
+def calls_of_account(account: str, data: bytes) -> Sequence[Call] | None:
+    """The calls that an account makes when its owner or entry point hands it this data; None where that cannot be told."""
+    known = _KNOWN.get(data[:4]) if data[:4] in _OF_ACCOUNTS else None
+    arguments = None if known is None else decode_arguments(known.types, data[4:])
+    if known is None or known.unwraps is None or arguments is None:
+        return None
+    calls = known.unwraps(account, arguments)
+    return calls if calls is not None and 0 < len(calls) <= MAX_CALLS else None
+
+
 # --- functions of tokens and of Permit2 -------------------------------------------------------------------------------
 
 
@@ -318,4 +328,14 @@ _KNOWN: dict[bytes, _Known] = {
         for name, unwraps in _WRAPPING.items()
     },
 }
+_OF_ACCOUNTS = frozenset(
+    function_selector(name)
+    for name in (
+        "execute(address,uint256,bytes)",
+        "executeBatch(address[],bytes[])",
+        "executeBatch(address[],uint256[],bytes[])",
+        "executeBatch((address,uint256,bytes)[])",
+        "execute(bytes32,bytes)",
+    )
+)
 _MULTI_SEND = _KNOWN[function_selector("multiSend(bytes)")]

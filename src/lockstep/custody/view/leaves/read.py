@@ -18,13 +18,12 @@ def leaves_of(view: RequestView) -> Leaves:
         )
     if view.authorization is not None:
         return _leaves_of_delegation(view)
-    transaction = view.transaction
-    if transaction is not None and transaction.to is None:
+    call = view.call
+    if call is not None and call.to is None:
         # New code can use what comes along, and has no allowance yet.
-        value = transaction.value
-        return Leaves((Leaf(LeafKind.TRANSFER, view.chain, None, value, None),) if value else ())
-    if transaction is not None and transaction.to is not None:
-        return _leaves(Walk(view.chain).see(Call(transaction.to, transaction.value, transaction.data)))
+        return Leaves((Leaf(LeafKind.TRANSFER, view.chain, None, call.value, None),) if call.value else ())
+    if call is not None and call.to is not None:
+        return _leaves(Walk(view.chain).see(Call(call.to, call.value, call.data)))
     if view.typed_data is not None:
         return _leaves(see_typed_data(view.typed_data, view.chain))
     if view.message is not None and len(view.message) != 32:

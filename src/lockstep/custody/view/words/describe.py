@@ -6,6 +6,7 @@ import re
 
 from lockstep.custody.view.types import RequestView
 from lockstep.custody.view.words.authority import describe_authorization
+from lockstep.custody.view.words.batches import describe_user_operation
 from lockstep.custody.view.words.text import address_text, quoted
 from lockstep.custody.view.words.transactions import describe_transaction
 from lockstep.custody.view.words.typed import describe_typed_data
@@ -24,6 +25,8 @@ def describe(view: RequestView, facts: WordFacts | None = None) -> Words:
         return describe_typed_data(view, view.typed_data, known)
     if view.transaction is not None:
         return describe_transaction(view, view.transaction, known)
+    if view.user_operation is not None:
+        return describe_user_operation(view, view.user_operation, known)
     if view.authorization is not None:
         return describe_authorization(view, known)
     if view.message is not None:
