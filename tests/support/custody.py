@@ -27,11 +27,13 @@ from lockstep.custody import (
     Principal,
     QueuedTransaction,
     Quote,
+    RequestBox,
     ResponseBox,
     Seals,
     SessionTerms,
     TokenVerifier,
     TransactionIntent,
+    TrialService,
     UserService,
     Wallet,
     WordFacts,
@@ -179,6 +181,7 @@ class World:
     users: UserService
     accounts: AccountService
     custody: CustodyService
+    trials: TrialService
     admin: Principal
 
     async def app(self, name: str = "Alpha") -> Principal:
@@ -221,6 +224,7 @@ def build(database: Database) -> World:
     authenticator = Authenticator(database, TokenVerifier(clock), seals, clock)
     access = AccessService(database, audit, authenticator, seals, clock, origins=[ORIGIN])
     engine = FakeEngine()
+    requests = RequestBox(secrets.token_bytes(32))
     custody = CustodyService(
         database=database,
         executor=executor,
@@ -229,6 +233,7 @@ def build(database: Database) -> World:
         seals=seals,
         authenticator=authenticator,
         idempotency=IdempotencyStore(ResponseBox(secrets.token_bytes(32)), clock),
+        requests=requests,
         clock=clock,
         word_facts=WordFacts(chains={CHAIN: ChainFact("Devnet One")}),
     )
@@ -248,5 +253,6 @@ def build(database: Database) -> World:
         users=UserService(database, audit, authenticator, seals, clock),
         accounts=AccountService(database, audit, authenticator, seals, clock, PasswordHashing(passes=1, memory_kib=64)),
         custody=custody,
+        trials=TrialService(database, custody, requests, seals),
         admin=admin,
     )

@@ -38,6 +38,7 @@ from lockstep.custody import (
     IdempotencyStore,
     Issuer,
     LocalKms,
+    RequestBox,
     ResponseBox,
     SecretVault,
     SignerClient,
@@ -45,6 +46,7 @@ from lockstep.custody import (
     SwitchService,
     TokenFact,
     TokenVerifier,
+    TrialService,
     UserService,
     WordFacts,
     derive_key,
@@ -137,6 +139,7 @@ class Container:
         self.condition_sets = ConditionSetService(self.database, self.audit, self.clock)
         answers = ResponseBox(derive_key(audit_key, "idempotent-responses:v1"))
         self.idempotency = IdempotencyStore(answers, self.clock)
+        requests = RequestBox(derive_key(audit_key, "decision-requests:v1"))
         self.custody = CustodyService(
             database=self.database,
             executor=self.signer,
@@ -145,6 +148,7 @@ class Container:
             seals=self.seals,
             authenticator=self.authenticator,
             idempotency=self.idempotency,
+            requests=requests,
             clock=self.clock,
             word_facts=self._word_facts(),
         )
@@ -157,6 +161,7 @@ class Container:
             origin=settings.http.public_url,
             clock=self.clock,
         )
+        self.trials = TrialService(self.database, self.custody, requests, self.seals)
         self.checkpoints = CheckpointWriter(
             self.database,
             CheckpointFile(settings.audit.checkpoints_file),

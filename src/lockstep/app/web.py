@@ -47,6 +47,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
             custody.user_router(container.users, authenticate),
             custody.account_router(container.accounts, authenticate),
             custody.switch_router(container.switches, authenticate),
+            custody.trial_router(container.trials, authenticate),
             custody.condition_set_router(container.condition_sets, authenticate),
             transactions.router(
                 container.transactions,

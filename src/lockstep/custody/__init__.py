@@ -98,9 +98,11 @@ from lockstep.custody.seals import Anchors, AuthorityTampered, Seals
 from lockstep.custody.service import CustodyService
 from lockstep.custody.sessions import SessionTerms
 from lockstep.custody.signing.preview import Preview
+from lockstep.custody.signing.request_box import RequestBox
 from lockstep.custody.switches import KillSwitch, SwitchService
 from lockstep.custody.switches import list_engaged as list_engaged_switches
 from lockstep.custody.switches.api import switch_router
+from lockstep.custody.trials import TrialService, trial_router
 from lockstep.custody.types import (
     Decision,
     Policy,
@@ -190,6 +192,7 @@ __all__ = [
     "QueuedTransaction",
     "Quote",
     "Report",
+    "RequestBox",
     "RequestReplayed",
     "RequestSignatures",
     "ResponseBox",
@@ -212,6 +215,7 @@ __all__ = [
     "TokenInvalid",
     "TokenVerifier",
     "TransactionIntent",
+    "TrialService",
     "User",
     "UserDisabled",
     "UserService",
@@ -242,6 +246,7 @@ __all__ = [
     "run_signer",
     "serve_signer",
     "switch_router",
+    "trial_router",
     "user_router",
     "verify_transport",
 ]

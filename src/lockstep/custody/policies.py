@@ -177,7 +177,7 @@ class PolicyService(Base):
         """
         return await self._visible_policy(uow, principal, policy_id)
 
-    async def _compiled_policy(self, principal: Principal, policy_id: str, document: object | None) -> CompiledPolicy:
+    async def compiled_policy(self, principal: Principal, policy_id: str, document: object | None) -> CompiledPolicy:
         """A policy that the caller may see, with its document in force or with one that is only proposed (revision 0)."""
         policy = await self.get_policy(principal, policy_id)
         if document is not None:

@@ -35,6 +35,7 @@ from lockstep.custody.signing.pipeline import SigningPipeline
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.preview import Preview, Previewer
 from lockstep.custody.signing.recorder import Recorder
+from lockstep.custody.signing.request_box import REQUESTS_KEPT, RequestBox
 from lockstep.custody.signing.transactions import TransactionSigning
 from lockstep.custody.types import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
 from lockstep.custody.view import RpcRequest, WordFacts, parse_raw_sign, parse_rpc
@@ -60,12 +61,14 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         seals: Seals,
         authenticator: Authenticator,
         idempotency: IdempotencyStore,
+        requests: RequestBox,
         clock: Clock,
         word_facts: WordFacts,
         modules: frozenset[str] = frozenset({"coordinator"}),
     ) -> None:
         """
         Args:
+            requests: seals what is kept of the requests that are signed at once.
             word_facts: names of chains, tokens and contracts, for previews.
             modules: names to which session signers may be granted without a token.
         """
@@ -82,7 +85,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         self.idempotency = idempotency
         self._word_facts = word_facts
         self._shelf = PolicyShelf(seals)
-        self._recorder = Recorder(audit, seals)
+        self._recorder = Recorder(audit, seals, requests)
         self._signatures = SignatureExecutor(executor, issuer)
         self._transactions = TransactionSigning(
             database=database,
@@ -142,7 +145,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             PolicyNotFound, WalletNotFound: there is none for this caller. PolicyInvalid: the proposed document.
             RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, MalformedTypedData: the request does not hold.
         """
-        policy = await self._compiled_policy(principal, policy_id, document)
+        policy = await self.compiled_policy(principal, policy_id, document)
         return await self._engine()[2].evaluate(principal, WalletId(wallet_id), _parsed(request), policy)
 
     async def rpc(
@@ -153,7 +156,8 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         Returns:
             The answer ``{"method", "data"}``; a replayed one may also be the problem of a refusal.
         """
-        return await self._engine()[1].rpc(principal, WalletId(wallet_id), _parsed(request), claim)
+        body = request if isinstance(request, dict) else None
+        return await self._engine()[1].rpc(principal, WalletId(wallet_id), _parsed(request), claim, body)
 
     async def raw_sign(self, principal: Principal, wallet_id: str, body: dict[str, Any], claim: Claim) -> Outcome:
         """Sign a hash, or bytes under a hash function, on the road of `secp256k1_sign` and under its rules.
@@ -254,12 +258,13 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         return page_of(entries, limit, lambda entry: (entry.seq, entry.shard))
 
     async def purge_expired(self) -> int:
-        """Forget what has expired: idempotency keys, previews, signed requests, logins and their tokens; returns how many."""
+        """Forget what has expired: idempotency keys, previews, signed and old requests, logins and tokens; returns how many."""
         now = self._clock.now()
         async with self._database.system("purge") as uow:
             return (
                 await self.idempotency.purge(uow, now)
                 + await signing_store.delete_expired_previews(uow, now)
+                + await signing_store.delete_old_requests(uow, now - REQUESTS_KEPT)
                 + await access_store.delete_expired_external_sessions(uow, now)
                 + await authority_store.delete_expired_requests(uow, now)
                 + await account_store.purge(uow, now)

@@ -56,6 +56,7 @@ class Endpoints:
     iterate_policy_revisions = Iterate(custody.list_policy_revisions)
     diff_policy = Call(custody.diff_policy)
     evaluate_policy = Call(custody.evaluate_policy)
+    shadow_policy = Call(custody.shadow_policy)
     create_condition_set = Call(condition_sets.create_condition_set)
     get_condition_set = Call(condition_sets.get_condition_set)
     list_condition_sets = Call(condition_sets.list_condition_sets)

@@ -17,6 +17,7 @@ from lockstep.client.models import (
     Preview,
     RpcAnswer,
     SessionSigner,
+    Shadow,
     Wallet,
 )
 from lockstep.client.requests import Page, Request, get, given, listing, new_idempotency_key, of, segment, send
@@ -190,6 +191,16 @@ def evaluate_policy(
     """
     body = {"wallet_id": wallet_id, "request": dict(request), **given(document=document)}
     return send("POST", f"/v1/policies/{segment(policy_id)}/evaluate", of(Evaluation), body, is_repeatable=True)
+
+
+def shadow_policy(policy_id: str, document: Mapping[str, Any], *, last: int | None = None) -> Request[Shadow]:
+    """Try a document on the last requests that the policy took part in; signs, stores and sends nothing.
+
+    Args:
+        last: how many requests, 1 to 1,000; 100 if it is not given.
+    """
+    body = {"document": dict(document), **given(last=last)}
+    return send("POST", f"/v1/policies/{segment(policy_id)}/shadow", of(Shadow), body, is_repeatable=True)
 
 
 def create_session_signer(

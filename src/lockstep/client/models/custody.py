@@ -115,6 +115,42 @@ class Evaluation(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PolicySaid(Model):
+    """What policies said, and which rule of which policy decided."""
+
+    allowed: bool
+    reason_code: str
+    reason: str
+    policy_id: str | None
+    rule_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowDifference(Model):
+    """A past request about which a document says something else."""
+
+    decision_id: str
+    wallet_id: str
+    method: str
+    decided_at: datetime
+    then: PolicySaid
+    now: PolicySaid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadow(Model):
+    """What a document would have decided about past requests."""
+
+    requests: int
+    same: int
+    newly_allowed: int
+    newly_denied: int
+    not_kept: int
+    """How many could not be asked again."""
+    differences: tuple[ShadowDifference, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionSigner(Model):
     """Somebody else who may sign for a wallet, for a time."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lockstep.custody.errors import IdempotencyInProgress, IdempotencyKeyReused, PreviewOutdated
 from lockstep.custody.execution import WalletKey
@@ -63,6 +64,7 @@ class _Job:
     claim: Claim
     decision_id: str
     correlation_id: CorrelationId
+    body: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +108,18 @@ class SigningPipeline:
         self._nonce_decisions: Batcher[_Job, _Authorised | Outcome] = Batcher(self._decide_batch, max_batch=1, lanes=8)
         self._signatures: Batcher[_Authorised, Outcome] = Batcher(self._sign_batch)
 
-    async def rpc(self, principal: Principal, wallet_id: WalletId, request: RpcRequest, claim: Claim) -> Outcome:
+    async def rpc(
+        self,
+        principal: Principal,
+        wallet_id: WalletId,
+        request: RpcRequest,
+        claim: Claim,
+        body: Mapping[str, Any] | None = None,
+    ) -> Outcome:
         """Sign or send, once per idempotency key.
 
+        Args:
+            body: what the request was read from; kept, sealed, for trying other policies on it.
         Returns:
             The answer ``{"method", "data"}``; a replayed one may also be the problem of a refusal.
 
@@ -128,6 +139,7 @@ class SigningPipeline:
             claim=claim,
             decision_id=new_id(),
             correlation_id=current_correlation_id(),
+            body=body,
         )
         takes_nonces = isinstance(request, SignTransaction | SignAuthorization)
         decisions = self._nonce_decisions if takes_nonces else self._decisions
@@ -196,6 +208,7 @@ class SigningPipeline:
             caller=job.principal.label,
             chain=view.chain,
             request_digest=view.digest,
+            request=job.body,
             correlation_id=job.correlation_id,
         )
         if ruling.error is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from lockstep.custody.audit import AuditEvent, AuditLog
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
+from lockstep.custody.signing.request_box import RequestBox
 from lockstep.custody.signing.types import Authority, Ruling
 from lockstep.custody.types import Decision, Principal
 from lockstep.kit.database import UnitOfWork
@@ -23,6 +25,8 @@ class DecisionRecord:
     chain: str | None
     request_digest: bytes
     intent: Mapping[str, object] | None = None
+    request: Mapping[str, Any] | None = None
+    """What is kept, sealed, of a request without an intent."""
     correlation_id: str | None = None
 
 
@@ -60,8 +64,8 @@ def decide(
 class Recorder:
     """Rows of decisions and entries of the audit log, always together."""
 
-    def __init__(self, audit: AuditLog, seals: Seals) -> None:
-        self._audit, self._seals = audit, seals
+    def __init__(self, audit: AuditLog, seals: Seals, requests: RequestBox) -> None:
+        self._audit, self._seals, self._requests = audit, seals, requests
 
     async def record_decisions(self, uow: UnitOfWork, records: Sequence[DecisionRecord]) -> None:
         """Write decisions, allowed and denied ones alike."""
@@ -77,12 +81,18 @@ class Recorder:
                     chain=record.chain,
                     request_digest=record.request_digest,
                     intent=record.intent,
+                    sealed_request=self._sealed(record),
                     correlation_id=record.correlation_id,
                 )
                 for record in records
             ],
         )
         self._audit.append(uow, *[_decided(record) for record in records])
+
+    def _sealed(self, record: DecisionRecord) -> bytes | None:
+        if record.request is None:
+            return None
+        return self._requests.seal(record.decision.app_id, record.decision.id, record.request)
 
     async def record_signatures(self, uow: UnitOfWork, signed: Sequence[SignatureRecord], now: datetime) -> None:
         """Note signatures under their decisions."""

@@ -79,14 +79,21 @@ where d.id = any(%s) and d.allowed and d.intent is not null
 )
 
 _INSERT_DECISIONS = """
+with r as (
+    select * from jsonb_to_recordset(%s::jsonb) as r (id text, app_id text, wallet_id text, session_id text, caller text,
+        method text, chain text, request_digest text, intent jsonb, sealed_request text, allowed boolean, reason_code text,
+        reason text, policy_id text, rule_id text, policy_revisions jsonb, authorized_by text[],
+        correlation_id text, decided_at timestamptz, seal text)
+), kept as (
+    insert into decision_requests (decision_id, app_id, sealed, decided_at)
+    select r.id, r.app_id, decode(r.sealed_request, 'hex'), r.decided_at from r where r.sealed_request is not null
+)
 insert into signing_decisions (id, app_id, wallet_id, session_id, caller, method, chain, request_digest, intent, allowed,
     reason_code, reason, policy_id, rule_id, policy_revisions, authorized_by, correlation_id, decided_at, seal)
 select r.id, r.app_id, r.wallet_id, r.session_id, r.caller, r.method, r.chain, decode(r.request_digest, 'hex'), r.intent,
     r.allowed, r.reason_code, r.reason, r.policy_id, r.rule_id, r.policy_revisions, r.authorized_by,
     r.correlation_id, r.decided_at, decode(r.seal, 'hex')
-from jsonb_to_recordset(%s::jsonb) as r (id text, app_id text, wallet_id text, session_id text, caller text, method text,
-    chain text, request_digest text, intent jsonb, allowed boolean, reason_code text, reason text, policy_id text,
-    rule_id text, policy_revisions jsonb, authorized_by text[], correlation_id text, decided_at timestamptz, seal text)
+from r
 """
 
 _RELEASE = """
@@ -150,6 +157,7 @@ def decision_row(
     chain: str | None,
     request_digest: bytes,
     intent: Mapping[str, object] | None,
+    sealed_request: bytes | None,
     correlation_id: str | None,
 ) -> dict[str, object]:
     """A decision as `insert_decisions` takes it."""
@@ -163,6 +171,7 @@ def decision_row(
         "chain": chain,
         "request_digest": request_digest.hex(),
         "intent": intent,
+        "sealed_request": None if sealed_request is None else sealed_request.hex(),
         "allowed": decision.allowed,
         "reason_code": decision.reason_code,
         "reason": decision.reason,
@@ -263,6 +272,12 @@ async def find_preview(
 async def delete_expired_previews(uow: UnitOfWork, now: datetime) -> int:
     return await uow.execute(
         "delete from signing_previews where expires_at < %s /* all tenants: forgets what has expired */", (now,)
+    )
+
+
+async def delete_old_requests(uow: UnitOfWork, before: datetime) -> int:
+    return await uow.execute(
+        "delete from decision_requests where decided_at < %s /* all tenants: forgets what is old */", (before,)
     )
 
 

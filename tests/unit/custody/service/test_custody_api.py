@@ -22,6 +22,7 @@ from lockstep.custody import (
     bootstrap_admin,
     condition_set_router,
     router,
+    trial_router,
     user_router,
 )
 from lockstep.kit.ids import new_id
@@ -69,6 +70,7 @@ async def stranger(world: World) -> AsyncIterator[Caller]:
     web.include_router(router(world.custody, world.database, authenticate), prefix="/v1")
     sets = ConditionSetService(world.database, world.audit, world.clock)
     web.include_router(condition_set_router(sets, authenticate), prefix="/v1")
+    web.include_router(trial_router(world.trials, authenticate), prefix="/v1")
     transport = httpx.ASGITransport(web, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://lockstep.test") as client:
         yield Caller(client)
@@ -173,6 +175,25 @@ async def test_story__condition_set_from_its_making_to_its_end(admin: Caller, ap
     for answer in (await other.get(path), await other.get(f"{path}/items"), await other.call("DELETE", path)):
         assert (answer.status_code, answer.json()["code"]) == (404, "condition_set_not_found")
     assert (await other.get("/condition-sets")).json()["items"] == []
+
+
+async def test_shadow__narrower_document__says_which_requests_it_would_have_denied(app: Caller) -> None:
+    wallet = await make_wallet(app, pays(BOB, 10))
+    for value in (3, 7):
+        assert (await app.post(f"/wallets/{wallet['id']}/rpc", send(BOB, value), key=f"k{value}")).status_code == 200
+    path = f"/policies/{wallet['policy_ids'][0]}/shadow"
+    narrower = {"name": "p", "chain_type": "ethereum", "rules": pays(BOB, 5)}
+
+    found = (await app.post(path, {"document": narrower, "last": 1000})).json()
+
+    assert (found["requests"], found["same"], found["newly_denied"], found["newly_allowed"]) == (2, 1, 1, 0)
+    (difference,) = found["differences"]
+    assert (difference["then"]["allowed"], difference["now"]["reason_code"]) == (True, "no_matching_rule")
+    assert "but it is 7" in difference["now"]["reason"]
+    for bad in ({"document": narrower, "last": 0}, {"document": narrower, "last": 1001}, {"last": 5}):
+        assert (await app.post(path, bad)).status_code == 422
+    refused = await app.post(path, {"document": {**narrower, "rules": [{}]}})
+    assert (refused.status_code, refused.json()["code"]) == (422, "policy_invalid")
 
 
 async def test_wallets__of_another_app__do_not_exist(admin: Caller, app: Caller) -> None:
