@@ -181,12 +181,39 @@ class PolicyService(Base):
         """A policy that the caller may see, with its document in force or with one that is only proposed (revision 0)."""
         policy = await self.get_policy(principal, policy_id)
         if document is not None:
-            parsed = parse_policy(document)
-            async with self._database.tenant(principal.tenant) as uow:
-                await self._check_sets(uow, principal, parsed)
-            return compile_policy(parsed, policy.id, 0)
+            return compile_policy(await self.checked_document(principal, document), policy.id, 0)
         in_force = {"version": "1.0", "name": policy.name, "chain_type": policy.chain_type, "rules": policy.rules}
         return load_policy(in_force, policy.id, policy.revision)
+
+    async def checked_document(self, principal: Principal, document: object) -> PolicyDocument:
+        """A document that could be put in force by this caller.
+
+        Raises:
+            PolicyInvalid: everything that is wrong with it, with paths.
+        """
+        parsed = parse_policy(document)
+        async with self._database.tenant(principal.tenant) as uow:
+            await self._check_sets(uow, principal, parsed)
+        return parsed
+
+    async def stored_document(
+        self, principal: Principal, policy_id: str, revision: int | None = None
+    ) -> PolicyDocument:
+        """The document of a revision; None: of the one in force.
+
+        Raises:
+            PolicyNotFound: there is none for this caller, or no such revision.
+            PolicyInvalid: it is not understood any more, and denies everything.
+        """
+        async with self._database.tenant(principal.tenant) as uow:
+            policy = await self._visible_policy(uow, principal, policy_id)
+            number = policy.revision if revision is None else revision
+            found = await store.find_revision(uow, principal.tenant, policy_id, number)
+        if found is None:
+            raise PolicyNotFound(f"the policy has no revision {number}")
+        return parse_policy(
+            {"version": "1.0", "name": found.name, "chain_type": policy.chain_type, "rules": found.rules}
+        )
 
     async def _check_sets(self, uow: UnitOfWork, principal: Principal, parsed: PolicyDocument) -> None:
         """Refuse a document that looks something up in a condition set where it cannot be; keeps the sets from being

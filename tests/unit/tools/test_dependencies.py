@@ -26,11 +26,16 @@ BY_NAME = {
 
 
 def declared() -> tuple[set[str], set[str]]:
-    """Names of the distributions that the product needs, and of those that only its development needs."""
+    """Names of the distributions that the product needs, with its extras, and of those that only its development needs.
+    What an extra needs stands among the latter too, so that its tests run."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lists = project["project"]["dependencies"], project["dependency-groups"]["dev"]
-    needed, development = ({_plain(re.split(r"[\[<>=! ]", line)[0]) for line in lines} for lines in lists)
-    return needed, development
+    extras = [line for lines in project["project"]["optional-dependencies"].values() for line in lines]
+    needed, development, optional = (
+        {_plain(re.split(r"[\[<>=! ]", line)[0]) for line in lines} for lines in (*lists, extras)
+    )
+    assert optional <= development
+    return needed | optional, development - optional
 
 
 def _plain(name: str) -> str:

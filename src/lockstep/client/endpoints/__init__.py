@@ -57,6 +57,8 @@ class Endpoints:
     diff_policy = Call(custody.diff_policy)
     evaluate_policy = Call(custody.evaluate_policy)
     shadow_policy = Call(custody.shadow_policy)
+    prove_policy = Call(custody.prove_policy)
+    compare_policy = Call(custody.compare_policy)
     create_condition_set = Call(condition_sets.create_condition_set)
     get_condition_set = Call(condition_sets.get_condition_set)
     list_condition_sets = Call(condition_sets.list_condition_sets)

@@ -15,6 +15,7 @@ from lockstep.client.models import (
     PolicyDiff,
     PolicyRevision,
     Preview,
+    Proof,
     RpcAnswer,
     SessionSigner,
     Shadow,
@@ -201,6 +202,43 @@ def shadow_policy(policy_id: str, document: Mapping[str, Any], *, last: int | No
     """
     body = {"document": dict(document), **given(last=last)}
     return send("POST", f"/v1/policies/{segment(policy_id)}/shadow", of(Shadow), body, is_repeatable=True)
+
+
+def prove_policy(
+    policy_id: str,
+    conditions: Sequence[Mapping[str, Any]],
+    *,
+    method: str | None = None,
+    document: Mapping[str, Any] | None = None,
+    seconds: int | None = None,
+) -> Request[Proof]:
+    """Whether the policy can ever allow a request that meets all of these conditions.
+
+    Args:
+        method: the conditions are those of a rule for it; "*" if it is not given.
+        document: asked in place of the one in force.
+        seconds: most time for the solver, 1 to 30; 5 if it is not given.
+    """
+    body = {"conditions": [dict(one) for one in conditions], **given(method=method, document=document, seconds=seconds)}
+    return send("POST", f"/v1/policies/{segment(policy_id)}/prove", of(Proof), body, is_repeatable=True)
+
+
+def compare_policy(
+    policy_id: str,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    document: Mapping[str, Any] | None = None,
+    seconds: int | None = None,
+) -> Request[Proof]:
+    """Whether a later document allows anything that an earlier one did not.
+
+    Args:
+        before, after: revisions; the one in force if they are not given.
+        document: compared in place of `after`.
+    """
+    body = given(before=before, after=after, document=document, seconds=seconds)
+    return send("POST", f"/v1/policies/{segment(policy_id)}/compare", of(Proof), body, is_repeatable=True)
 
 
 def create_session_signer(

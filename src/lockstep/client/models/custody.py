@@ -151,6 +151,31 @@ class Shadow(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CounterExample(Model):
+    """A request that is allowed, and what must be so for it."""
+
+    request: Mapping[str, Any]
+    from_address: str
+    current_unix_timestamp: int
+    wallet_id: str
+    user_id: str | None
+    session_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof(Model):
+    """What a proof about a policy says."""
+
+    answer: str
+    """never, counter_example or not_decided."""
+    counter_example: CounterExample | None
+    depends_on_condition_sets: bool
+    """Whether `never` holds only as long as the condition sets hold what they hold now."""
+    reason: str | None
+    """Why it is not decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionSigner(Model):
     """Somebody else who may sign for a wallet, for a time."""
 

@@ -6,7 +6,15 @@ values (`find_members`) and never loads a set.
 """
 
 from lockstep.custody.condition_sets.service import ConditionSetService
-from lockstep.custody.condition_sets.store import find_members, link_policy, lock_types
+from lockstep.custody.condition_sets.store import find_members, link_policy, lock_types, read_items
 from lockstep.custody.condition_sets.types import ConditionSet, ConditionSetItem
 
-__all__ = ["ConditionSet", "ConditionSetItem", "ConditionSetService", "find_members", "link_policy", "lock_types"]
+__all__ = [
+    "ConditionSet",
+    "ConditionSetItem",
+    "ConditionSetService",
+    "find_members",
+    "link_policy",
+    "lock_types",
+    "read_items",
+]

@@ -193,6 +193,21 @@ async def find_members(uow: UnitOfWork, app_id: AppId, asked: Collection[Questio
     return {found[row["n"] - 1]: row["is_member"] for row in rows}
 
 
+async def read_items(
+    uow: UnitOfWork, app_id: AppId, set_ids: Collection[str], most: int
+) -> dict[str, tuple[list[str], bool]]:
+    """Values of those of these sets that exist, at most so many of each, and whether these are all."""
+    if not set_ids:
+        return {}
+    rows = await uow.fetch(
+        "select s.id, s.item_count <= %s as is_complete, array("
+        " select i.value from condition_set_items i where i.app_id = s.app_id and i.set_id = s.id"
+        " order by i.value limit %s) as items from condition_sets s where s.app_id = %s and s.id = any(%s)",
+        (most, most, app_id, list(set_ids)),
+    )
+    return {row["id"]: (row["items"], row["is_complete"]) for row in rows}
+
+
 async def link_policy(uow: UnitOfWork, app_id: AppId, policy_id: str, set_ids: Collection[str]) -> None:
     """Note which sets the revision in force of a policy names."""
     await uow.execute(

@@ -1,4 +1,5 @@
-"""Trials of policies: what another document would have decided about the requests of the past (shadow mode).
+"""Trials of policies: what another document would have decided about the requests of the past (shadow mode), and what no
+request can ever do (proofs).
 
 Signs, stores and sends nothing.
 """
