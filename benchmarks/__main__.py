@@ -5,7 +5,7 @@ import importlib
 import sys
 from contextlib import redirect_stdout
 
-NAMES = ("tenant", "steps", "sign", "wallets", "stream", "follow", "views", "transactions", "swap", "idle")
+NAMES = ("tenant", "steps", "sign", "policy", "wallets", "stream", "follow", "views", "transactions", "swap", "idle")
 
 
 def main() -> int:
