@@ -206,7 +206,9 @@ class Model:
 
     def _relate_call(self) -> None:
         to, selector, data = (self.variables.get(one) for one in (TO, SELECTOR, DATA))
-        if to is not None and data is not None:
+        if to is not None:
+            self.wishes.append(to[0])
+        if to is not None and data is not None:  # a creation has data
             self.wishes.append(z3.Or(to[0], z3.Length(data[1]) > 0))
         if data is not None:
             self.wishes.append(z3.Length(data[1]) <= 1_000)
