@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision, down_revision = "0017", "0015"
+revision, down_revision = "0017", "0016"
 
 
 def upgrade() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision, down_revision = "0020", "0015"
+revision, down_revision = "0020", "0019"
 
 
 def upgrade() -> None:

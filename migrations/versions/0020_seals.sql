@@ -12,8 +12,25 @@ comment on column seals.id is 'Id of the sealed row; of a kill switch its app, o
 comment on column seals.app_id is 'App of the row; empty for what belongs to the deployment.';
 comment on column seals.revision is 'Counts the changes; the newest one is also noted outside the database.';
 comment on column seals.code is 'HMAC-SHA256 over kind, id, revision and what carries authority; its key is not in the database.';
-select lockstep_protect('seals', 'select, insert, update', 'select, insert, update, delete');
+select lockstep_protect('seals', 'select, insert, update, delete', 'select, insert, update, delete');
 create policy deployment on seals for select to lockstep_tenant using (app_id = '');
+
+alter table login_tokens add column seal bytea check (octet_length(seal) = 32);
+comment on column login_tokens.seal is 'Keyed code over the token: one that was written past the service lets nobody in.';
 
 alter table signing_decisions add column seal bytea check (octet_length(seal) = 32);
 comment on column signing_decisions.seal is 'Keyed code over the decision: one that was written past the service signs nothing.';
+
+create function lockstep_owner_rows(of_app text, of_key text, of_quorum text) returns table (kind text, id text)
+language sql stable as $$
+    with quorums as (
+        select of_quorum as id where of_quorum is not null
+        union select m.child_id from key_quorum_members m
+        where m.app_id = of_app and m.quorum_id = of_quorum and m.child_id is not null
+    )
+    select 'authorization_key', of_key where of_key is not null
+    union all select 'key_quorum', q.id from quorums q
+    union all select 'authorization_key', m.key_id from key_quorum_members m
+        where m.app_id = of_app and m.quorum_id in (select q.id from quorums q) and m.key_id is not null
+$$;
+comment on function lockstep_owner_rows(text, text, text) is 'The keys and quorums in an owner, whose seals are read with it; which of them must be there is not left to this.';

@@ -11,8 +11,8 @@ from typing import Any
 from lockstep.chains.evm import Address, TransactionType
 from lockstep.custody import (
     AccessService,
-    Anchors,
     AccountService,
+    Anchors,
     AppService,
     AuditLog,
     Authenticator,
@@ -39,7 +39,9 @@ from lockstep.custody import (
     WordFacts,
     claim_for,
 )
+from lockstep.custody.access.store import find_or_insert_user
 from lockstep.custody.execution import NewKey, Signature, SigningRequest
+from lockstep.custody.seals import Kind
 from lockstep.kit.clock import ManualClock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import Conflict, LockstepError
@@ -187,6 +189,14 @@ class World:
     async def app(self, name: str = "Alpha") -> Principal:
         app, _ = await self.access.create_app(self.admin, name)
         return Principal(kind="app", app_id=app.id)
+
+    async def user(self, app: Principal, subject: str = "alice") -> Principal:
+        """A user as an issuer of the app would bring it."""
+        async with self.database.tenant(app.tenant) as uow:
+            found, is_new = await find_or_insert_user(uow, new_id(), app.tenant, "i", subject, self.clock.now())
+            if is_new:
+                await self.seals.add(uow, app.tenant, Kind.USER, {found.id: found.content()})
+        return Principal(kind="user", app_id=app.app_id, user_id=found.id, role=found.role)
 
     async def policy(self, principal: Principal, rules: list[dict[str, Any]] | None = None, name: str = "p") -> Policy:
         document = {"version": "1.0", "name": name, "chain_type": "ethereum", "rules": rules or ALLOW_ALL}

@@ -134,7 +134,7 @@ class Container:
         self.users = UserService(self.database, self.audit, self.authenticator, self.seals, self.clock)
         self.accounts = AccountService(self.database, self.audit, self.authenticator, self.seals, self.clock)
         self._vault = SecretVault(auth_shares_key)
-        self.authority = AuthorityService(self.database, self.audit, self.clock)
+        self.authority = AuthorityService(self.database, self.audit, self.seals, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)
         self.condition_sets = ConditionSetService(self.database, self.audit, self.clock)
         answers = ResponseBox(derive_key(audit_key, "idempotent-responses:v1"))

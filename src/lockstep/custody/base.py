@@ -9,6 +9,7 @@ from lockstep.custody import store
 from lockstep.custody.access.authenticator import Authenticator
 from lockstep.custody.audit import AuditLog
 from lockstep.custody.authority.guard import require_owner
+from lockstep.custody.authority.sealing import owner_rows
 from lockstep.custody.authority.store import find_owner
 from lockstep.custody.errors import (
     CallerNotAllowed,
@@ -78,6 +79,7 @@ class Base:
         """
         owner = await find_owner(uow, owned.app_id, owned.owner_id)
         if owner is not None:
+            await self._seals.check(uow, owned.app_id, list(owner_rows(owned.app_id, owner)))
             return await require_owner(uow, principal, owner)
         if owned.owner_id is not None or owned.owner_user_id != principal.user_id:
             raise OwnerRequired(refusal)

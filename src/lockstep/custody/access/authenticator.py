@@ -30,11 +30,11 @@ from lockstep.custody.errors import (
     TokenInvalid,
     UserDisabled,
 )
-from lockstep.custody.seals import Kind, Seals, contents
+from lockstep.custody.seals import AuthorityTampered, Kind, Seals, contents
 from lockstep.custody.seals.service import DEPLOYMENT
 from lockstep.custody.types import Principal
 from lockstep.kit.clock import Clock
-from lockstep.kit.database import Database
+from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.ids import AppId, is_id, new_id
 
 REMEMBER: Final = timedelta(seconds=2)
@@ -126,7 +126,7 @@ class Authenticator:
 
         return await self._apps.get(_memory_key("app", app_id, secret), load)
 
-    async def _check_app(self, uow: UnitOfWork, stored: StoredSecret) -> None:
+    async def _check_app(self, uow: UnitOfWork, stored: store.StoredSecret) -> None:
         app = stored.app
         await self._seals.check(
             uow,
@@ -197,15 +197,18 @@ class Authenticator:
 
     async def _load_account(self, token: str) -> tuple[Principal, datetime | None]:
         async with self._database.system("authenticate") as uow:
-            login = await store.find_login(uow, hash_secret(token))
-        if login is None or not login.is_open:
-            raise TokenInvalid
-        if not login.is_active:
+            login = await store.find_login(uow, token_hash := hash_secret(token))
+            if login is None or not login.is_open:
+                raise TokenInvalid
+            user = login.user
+            if not self._seals.is_sealed(store.LOGIN_BEARER, token_hash.hex(), login.content(), login.seal):
+                raise AuthorityTampered("the token has no seal or a wrong one")
+            await self._seals.check(uow, user.app_id, [(Kind.USER, user.id, user.content())])
+        if user.status != "active":
             raise UserDisabled
         if self._clock.now() >= login.expires_at:
             raise TokenExpired
-        principal = Principal(kind="user", app_id=login.app_id, user_id=login.user_id, role=login.role)
-        return principal, login.expires_at
+        return Principal(kind="user", app_id=user.app_id, user_id=user.id, role=user.role), login.expires_at
 
     async def _load_admin(self, token: str) -> tuple[Principal, datetime | None]:
         async with self._database.system("authenticate") as uow:

@@ -15,8 +15,7 @@ from lockstep.custody.types import Role
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId, WalletId
 
-
-_SECRET: LiteralString = """
+_STORED: LiteralString = """
 select s.id as secret_id, s.prefix, s.secret_hash, s.status as state, s.expires_at as ends_at, a.*
 from app_secrets s join apps a on a.app_id = s.app_id
 """
@@ -71,18 +70,24 @@ class StoredSession:
     expires_at: datetime
 
 
+LOGIN_BEARER = "login_bearer"
+"""Kind of the codes of tokens of accounts."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredLogin:
     """What the access token of an account stands for."""
 
-    app_id: AppId
-    user_id: UserId
-    role: Role
-    is_active: bool
-    """The user."""
+    login_id: str
+    user: StoredUser
     expires_at: datetime
+    seal: bytes | None
     is_open: bool
     """Whether the login has not ended, and its app is active and has accounts."""
+
+    def content(self) -> Content:
+        """What is sealed of the token."""
+        return contents.of_login_token(self.user.app_id, self.login_id, self.user.id, "access", self.expires_at)
 
 
 async def insert_app(uow: UnitOfWork, app: App) -> None:
@@ -100,7 +105,7 @@ async def find_app(uow: UnitOfWork, app_id: AppId) -> App | None:
 async def lock_app(uow: UnitOfWork, app_id: AppId) -> App | None:
     """The app, locked against a second change."""
     row = await uow.find("select * from apps where app_id = %s for update", (app_id,))
-    return _app(row) if row else None
+    return app_of(row) if row else None
 
 
 async def update_issuers(uow: UnitOfWork, app_id: AppId, issuers: tuple[Issuer, ...]) -> App:
@@ -148,7 +153,7 @@ async def update_secret(uow: UnitOfWork, secret: StoredSecret) -> StoredSecret:
 
 async def lock_secret(uow: UnitOfWork, app_id: AppId, secret_id: str) -> StoredSecret | None:
     """A secret, locked against a second change."""
-    row = await uow.find(_SECRET + " where s.app_id = %s and s.id = %s for update of s", (app_id, secret_id))
+    row = await uow.find(_STORED + " where s.app_id = %s and s.id = %s for update of s", (app_id, secret_id))
     return _secret(row) if row else None
 
 
@@ -164,7 +169,7 @@ async def list_secrets(uow: UnitOfWork, app_id: AppId, now: datetime) -> list[Ap
 async def lock_active_secrets(uow: UnitOfWork, app_id: AppId, now: datetime) -> list[StoredSecret]:
     """The secrets that are good now, locked so that two callers cannot revoke the last two of them."""
     rows = await uow.fetch(
-        _SECRET + " where s.app_id = %s and s.status = 'active' and (s.expires_at is null or s.expires_at > %s)"
+        _STORED + " where s.app_id = %s and s.status = 'active' and (s.expires_at is null or s.expires_at > %s)"
         " order by s.id for update of s",
         (app_id, now),
     )
@@ -172,7 +177,7 @@ async def lock_active_secrets(uow: UnitOfWork, app_id: AppId, now: datetime) -> 
 
 
 async def find_secret(uow: UnitOfWork, prefix: str) -> StoredSecret | None:
-    row = await uow.find(_SECRET + " where s.prefix = %s", (prefix,))
+    row = await uow.find(_STORED + " where s.prefix = %s", (prefix,))
     return _secret(row) if row else None
 
 
@@ -188,13 +193,22 @@ async def touch_secret(uow: UnitOfWork, app_id: AppId, secret_id: str, now: date
 async def find_login(uow: UnitOfWork, token_hash: bytes) -> StoredLogin | None:
     """What the access token of an account stands for."""
     row = await uow.find(
-        "select t.app_id, l.user_id, u.role, u.status = 'active' as is_active, t.expires_at, l.ended_at is null"
+        "select t.app_id, t.login_id, t.seal, l.user_id, u.issuer, u.subject, u.role, u.status, t.expires_at, l.ended_at is null"
         " and a.status = 'active' and a.accounts <> 'off' as is_open from login_tokens t"
         " join logins l on l.id = t.login_id join users u on u.id = l.user_id join apps a on a.app_id = t.app_id"
         " where t.token_hash = %s and t.kind = 'access'",
         (token_hash,),
     )
-    return StoredLogin(**row) if row else None
+    if row is None:
+        return None
+    app_id, user_id = AppId(row["app_id"]), UserId(row["user_id"])
+    return StoredLogin(
+        login_id=row["login_id"],
+        user=StoredUser(user_id, app_id, row["issuer"], row["subject"], row["role"], row["status"]),
+        expires_at=row["expires_at"],
+        seal=None if row["seal"] is None else bytes(row["seal"]),
+        is_open=row["is_open"],
+    )
 
 
 async def find_session(uow: UnitOfWork, token_hash: bytes) -> StoredSession | None:
@@ -214,10 +228,13 @@ async def find_or_insert_user(
     is_new = False
     row = await uow.find(known, (app_id, issuer, subject))
     if row is None:
-        is_new = 1 == await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, %s, %s, %s)"
-            " on conflict (app_id, issuer, subject) do nothing",
-            (new_id, app_id, issuer, subject, now),
+        is_new = (
+            await uow.execute(
+                "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, %s, %s, %s)"
+                " on conflict (app_id, issuer, subject) do nothing",
+                (new_id, app_id, issuer, subject, now),
+            )
+            == 1
         )
         row = await uow.get(known, (app_id, issuer, subject))
     return StoredUser(UserId(row["id"]), app_id, issuer, subject, row["role"], row["status"]), is_new

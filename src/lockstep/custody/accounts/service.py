@@ -7,6 +7,7 @@ at once do not get more tries than one after the other. Names without an account
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,7 @@ from prometheus_client import Counter
 from lockstep.custody.access import store as access_store
 from lockstep.custody.access.authenticator import Authenticator
 from lockstep.custody.access.secrets import ACCESS, REFRESH, hash_secret, is_token, new_token
+from lockstep.custody.access.store import LOGIN_BEARER
 from lockstep.custody.access.types import AppTerms
 from lockstep.custody.accounts import store
 from lockstep.custody.accounts.passwords import PasswordHashing
@@ -32,6 +34,7 @@ from lockstep.custody.errors import (
     RegistrationClosed,
     TooManyLogins,
 )
+from lockstep.custody.seals import Content, Kind, Seals, contents
 from lockstep.custody.types import Principal
 from lockstep.custody.users.service import require_user_admin, user_event
 from lockstep.custody.users.store import find_user
@@ -56,10 +59,12 @@ class AccountService:
         database: Database,
         audit: AuditLog,
         authenticator: Authenticator,
+        seals: Seals,
         clock: Clock,
         passwords: PasswordHashing | None = None,
     ) -> None:
-        self._database, self._audit, self._authenticator, self._clock = database, audit, authenticator, clock
+        self._database, self._audit, self._authenticator = database, audit, authenticator
+        self._seals, self._clock = seals, clock
         self._passwords = passwords or PasswordHashing()
 
     # --- making accounts ----------------------------------------------------------------------------------------------
@@ -108,6 +113,10 @@ class AccountService:
                         raise AccountNameTaken
             except AccountNameTaken:
                 return None
+            user = contents.of_user(app_id, store.ISSUER, user_id, "user", "active")
+            await self._seals.add(uow, app_id, Kind.USER, {user_id: user})
+            account = contents.of_account(app_id, name, hashed)
+            await self._seals.add(uow, app_id, Kind.ACCOUNT, {user_id: account})
             self._audit.append(uow, user_event(principal, app_id, user_id, "account.created"))
             return await find_user(uow, app_id, user_id)
 
@@ -134,10 +143,11 @@ class AccountService:
             again = await store.find_account(uow, app_id, name=name)
             if again is None or again.hash != account.hash or not again.is_active:
                 raise PasswordWrong  # it was changed, or the user disabled, while it was looked at
+            await self._seals.check(uow, app_id, [(Kind.ACCOUNT, again.user_id, _content(app_id, again))])
             await store.forgive_attempt(uow, app_id, "name", _digest(name), only_one=False)
             await store.forgive_attempt(uow, app_id, "address", _digest(address), only_one=True)
-            if fresh is not None:
-                await store.set_password(uow, app_id, account.user_id, account.hash, fresh, None)
+            if fresh is not None and await store.set_password(uow, app_id, again.user_id, again.hash, fresh, None):
+                await self._reseal(uow, app_id, again, fresh)
             login_id, ends_at = new_id(), now + timedelta(seconds=terms.login_seconds)
             await store.insert_login(uow, app_id, login_id, account.user_id, now, ends_at)
             tokens = await self._issue(uow, app_id, login_id, account.user_id, terms.access_token_seconds, ends_at)
@@ -165,6 +175,8 @@ class AccountService:
     async def _exchange(self, uow: UnitOfWork, token_hash: bytes) -> Tokens | None:
         found, now = await store.lock_refresh(uow, token_hash), self._clock.now()
         if found is None or not found.is_open or now >= found.expires_at:
+            return None
+        if not self._seals.is_sealed(LOGIN_BEARER, token_hash.hex(), found.content(), found.seal):
             return None
         user = _self(found.app_id, found.user_id)
         if found.is_used:
@@ -238,6 +250,7 @@ class AccountService:
             now = self._clock.now()
             if not await store.set_password(uow, app_id, account.user_id, before, hashed, now):
                 raise PasswordWrong  # somebody else has changed it meanwhile
+            await self._reseal(uow, app_id, account, hashed)
             await store.end_logins(uow, app_id, account.user_id, "password", now)
             await store.forgive_attempt(uow, app_id, "name", _digest(account.name), only_one=False)
             self._audit.append(uow, user_event(principal, app_id, account.user_id, "account.password_changed"))
@@ -269,6 +282,11 @@ class AccountService:
             raise PasswordWrong
         return account
 
+    async def _reseal(self, uow: UnitOfWork, app_id: AppId, before: Account, hashed: str) -> None:
+        after = replace(before, hash=hashed)
+        content = (_content(app_id, before), _content(app_id, after))
+        await self._seals.change(uow, app_id, Kind.ACCOUNT, before.user_id, *content)
+
     async def _issue(
         self, uow: UnitOfWork, app_id: AppId, login_id: str, user_id: UserId, access_seconds: int, ends_at: datetime
     ) -> Tokens:
@@ -276,8 +294,10 @@ class AccountService:
         access_ends = min(self._clock.now() + timedelta(seconds=access_seconds), ends_at)
         access, access_hash = new_token(ACCESS)
         refresh, refresh_hash = new_token(REFRESH)
-        await store.insert_token(uow, app_id, login_id, "access", access_hash, access_ends)
-        await store.insert_token(uow, app_id, login_id, "refresh", refresh_hash, ends_at)
+        for kind, token_hash, ends in (("access", access_hash, access_ends), ("refresh", refresh_hash, ends_at)):
+            content = contents.of_login_token(app_id, login_id, user_id, kind, ends)
+            seal = self._seals.code(LOGIN_BEARER, token_hash.hex(), content)
+            await store.insert_token(uow, app_id, login_id, kind, token_hash, ends, seal)
         return Tokens(
             user_id=user_id,
             access=access,
@@ -285,6 +305,10 @@ class AccountService:
             refresh=refresh,
             refresh_expires_at=ends_at,
         )
+
+
+def _content(app_id: AppId, account: Account) -> Content:
+    return contents.of_account(app_id, account.name, account.hash)
 
 
 def _self(app_id: AppId, user_id: UserId) -> Principal:

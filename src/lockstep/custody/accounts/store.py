@@ -80,18 +80,18 @@ async def insert_login(
 
 
 async def insert_token(
-    uow: UnitOfWork, app_id: AppId, login_id: str, kind: str, token_hash: bytes, expires_at: datetime
+    uow: UnitOfWork, app_id: AppId, login_id: str, kind: str, token_hash: bytes, expires_at: datetime, seal: bytes
 ) -> None:
     await uow.execute(
-        "insert into login_tokens (token_hash, app_id, login_id, kind, expires_at) values (%s, %s, %s, %s, %s)",
-        (token_hash, app_id, login_id, kind, expires_at),
+        "insert into login_tokens (token_hash, app_id, login_id, kind, expires_at, seal) values (%s, %s, %s, %s, %s, %s)",
+        (token_hash, app_id, login_id, kind, expires_at, seal),
     )
 
 
 async def lock_refresh(uow: UnitOfWork, token_hash: bytes) -> StoredRefresh | None:
     """What a refresh token stands for, in whichever app; locked, so that it is exchanged once."""
     row = await uow.find(
-        "select t.app_id, t.used_at, l.id, l.user_id, l.expires_at, a.access_token_seconds, l.ended_at is null"
+        "select t.app_id, t.used_at, t.expires_at as token_ends_at, t.seal, l.id, l.user_id, l.expires_at, a.access_token_seconds, l.ended_at is null"
         " and u.status = 'active' and a.status = 'active' and a.accounts <> 'off' as is_open"
         " from login_tokens t join logins l on l.id = t.login_id join users u on u.id = l.user_id"
         " join apps a on a.app_id = t.app_id where t.token_hash = %s and t.kind = 'refresh' for update of l",
@@ -111,6 +111,8 @@ async def lock_refresh(uow: UnitOfWork, token_hash: bytes) -> StoredRefresh | No
         login_id=row["id"],
         access_token_seconds=row["access_token_seconds"],
         expires_at=row["expires_at"],
+        token_ends_at=row["token_ends_at"],
+        seal=None if row["seal"] is None else bytes(row["seal"]),
         is_used=fresh["used_at"] is not None,
         is_open=row["is_open"] and fresh["ended_at"] is None,
     )

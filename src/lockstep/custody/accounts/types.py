@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from lockstep.custody.seals import Content, contents
 from lockstep.kit.ids import AppId, UserId
 
 
@@ -39,6 +40,12 @@ class StoredRefresh:
     access_token_seconds: int
     expires_at: datetime
     """End of the login."""
+    token_ends_at: datetime
+    seal: bytes | None
     is_used: bool
     is_open: bool
     """Whether its login has not ended, its user is active, and its app is active and has accounts."""
+
+    def content(self) -> Content:
+        """What is sealed of the token."""
+        return contents.of_login_token(self.app_id, self.login_id, self.user_id, "refresh", self.token_ends_at)

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from lockstep.custody.access.schemas import Strict
+from lockstep.custody.access.schemas import Moment, Strict
 from lockstep.custody.approvals.types import ApprovalView
-from lockstep.custody.schemas import Moment
 from lockstep.kit.clock import rfc3339
 
 StatusName = Literal["pending", "processing", "executed", "failed", "expired", "rejected"]

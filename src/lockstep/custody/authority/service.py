@@ -24,9 +24,11 @@ from lockstep.custody.authority.errors import (
 from lockstep.custody.authority.guard import require_owner, use_up
 from lockstep.custody.authority.p256 import parse_public_key
 from lockstep.custody.authority.rules import authorise, check_quorum, is_satisfiable
+from lockstep.custody.authority.sealing import key_content, owner_rows, quorum_content
 from lockstep.custody.authority.types import AuthorizationKeyRow, KeyQuorum, Owner, OwnerKey
 from lockstep.custody.base import after_of, require_app_or_user
 from lockstep.custody.errors import CallerNotAllowed
+from lockstep.custody.seals import Kind, Seals
 from lockstep.custody.types import Principal
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
@@ -49,8 +51,8 @@ class QuorumTerms:
 class AuthorityService:
     """Keys and quorums of apps."""
 
-    def __init__(self, database: Database, audit: AuditLog, clock: Clock) -> None:
-        self._database, self._audit, self._clock = database, audit, clock
+    def __init__(self, database: Database, audit: AuditLog, seals: Seals, clock: Clock) -> None:
+        self._database, self._audit, self._seals, self._clock = database, audit, seals, clock
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
@@ -79,6 +81,7 @@ class AuthorityService:
             await store.insert_key(uow, key)
             if not await store.insert_point(uow, key, now):
                 raise PublicKeyTaken
+            await self._seals.add(uow, app_id, Kind.AUTHORIZATION_KEY, {key.id: key_content(key)})
             self._note_key(uow, principal, key, "authorization_key.created")
         return key
 
@@ -122,7 +125,7 @@ class AuthorityService:
             ):
                 raise AuthorizationInsufficient("expected signatures of this request by the old and by the new key")
             await use_up(uow, principal)
-            await store.update_key(uow, changed)
+            await self._change_key(uow, key, changed)
             if not await store.insert_point(uow, changed, self._clock.now()):
                 raise PublicKeyTaken
             self._note_key(uow, principal, changed, "authorization_key.rotated", (_leaf(key).identity,))
@@ -150,7 +153,7 @@ class AuthorityService:
             if owns or not all(is_satisfiable(quorum, without_key=key_id) for quorum in quorums):
                 raise KeyNeeded
             revoked = replace(key, status="revoked", revoked_at=self._clock.now())
-            await store.update_key(uow, revoked)
+            await self._change_key(uow, key, revoked)
             self._note_key(uow, principal, revoked, "authorization_key.revoked", by)
         return revoked
 
@@ -183,6 +186,7 @@ class AuthorityService:
             await _check_known(uow, quorum)
             await store.insert_quorum(uow, quorum)
             await _check_as_written(uow, quorum)
+            await self._seals.add(uow, app_id, Kind.KEY_QUORUM, {quorum.id: quorum_content(quorum)})
             self._note_quorum(uow, principal, quorum, "key_quorum.created")
         return quorum
 
@@ -234,6 +238,8 @@ class AuthorityService:
         await _check_known(uow, changed)
         await store.update_quorum(uow, changed)
         await _check_as_written(uow, changed)
+        content = (quorum_content(quorum), quorum_content(changed))
+        await self._seals.change(uow, app_id, Kind.KEY_QUORUM, quorum.id, *content)
         self._note_quorum(uow, principal, changed, "key_quorum.changed", by)
         return changed
 
@@ -252,6 +258,7 @@ class AuthorityService:
             if await store.is_owner(uow, app_id, quorum_id) or await store.list_parents(uow, app_id, quorum_id):
                 raise QuorumInUse
             await store.delete_quorum(uow, app_id, quorum_id)
+            await self._seals.remove(uow, app_id, Kind.KEY_QUORUM, quorum_id, quorum_content(quorum))
             self._note_quorum(uow, principal, quorum, "key_quorum.deleted", by)
 
     # --- shared -------------------------------------------------------------------------------------------------------
@@ -259,7 +266,13 @@ class AuthorityService:
     async def _authorised(self, uow: UnitOfWork, principal: Principal, quorum: KeyQuorum) -> tuple[str, ...]:
         owner = await store.find_owner(uow, quorum.app_id, quorum.id)
         assert owner is not None, "the quorum was found in this transaction"
+        await self._seals.check(uow, quorum.app_id, list(owner_rows(quorum.app_id, owner)))
         return await require_owner(uow, principal, owner)
+
+    async def _change_key(self, uow: UnitOfWork, before: AuthorizationKeyRow, after: AuthorizationKeyRow) -> None:
+        await store.update_key(uow, after)
+        content = (key_content(before), key_content(after))
+        await self._seals.change(uow, after.app_id, Kind.AUTHORIZATION_KEY, after.id, *content)
 
     def _note_key(
         self, uow: UnitOfWork, principal: Principal, key: AuthorizationKeyRow, action: str, by: Sequence[str] = ()

@@ -84,6 +84,28 @@ def of_session_token(app_id: str, session_id: str) -> Content:
     return (app_id, session_id)
 
 
+def of_key(app_id: str, public_key: bytes, revision: int, *, is_active: bool) -> Content:
+    """An authorization key."""
+    return (app_id, public_key.hex(), str(revision), is_active)
+
+
+def of_quorum(
+    app_id: str, threshold: int, key_ids: Sequence[str], user_ids: Sequence[str], quorum_ids: Sequence[str]
+) -> Content:
+    """A quorum and its members, in whichever order."""
+    members = (tuple(sorted(ids)) for ids in (key_ids, user_ids, quorum_ids))
+    return (app_id, str(threshold), *members)
+
+
+def of_account(app_id: str, name: str, password_hash: str) -> Content:
+    return (app_id, name, password_hash)
+
+
+def of_login_token(app_id: str, login_id: str, user_id: str, kind: str, expires_at: datetime) -> Content:
+    """What a token of an account stands for; its code is in its own row, as it never changes."""
+    return (app_id, login_id, user_id, kind, _time(expires_at))
+
+
 def of_policy(app_id: str, owner_user_id: str | None, owner_id: str | None, revision: int) -> Content:
     """Which document of a policy is in force."""
     return (app_id, owner_user_id, owner_id, str(revision))

@@ -26,6 +26,9 @@ class Kind(StrEnum):
     SESSION_TOKEN = "session_token"  # noqa: S105 - the name of a kind
     POLICY = "policy"
     POLICY_DOCUMENT = "policy_document"
+    AUTHORIZATION_KEY = "authorization_key"
+    KEY_QUORUM = "key_quorum"
+    ACCOUNT = "account"
     KILL_SWITCH = "kill_switch"
 
 

@@ -64,6 +64,18 @@ class Seals:
         revision = found[kind, subject].revision + 1 if (kind, subject) in found else 1
         await self._put(uow, app_id, {(kind, subject): (revision, after)})
 
+    async def remove(self, uow: UnitOfWork, app_id: str, kind: Kind, subject: str, before: Content) -> None:
+        """Take away the seal of a row that the same database transaction has deleted: nothing under its id is believed again.
+
+        Raises:
+            AuthorityTampered: the row as it was is not to be believed.
+        """
+        found = await store.find_seals(uow, app_id, [(kind, subject)])
+        self._believe(kind, subject, before, found.get((kind, subject)))
+        await store.delete_seal(uow, app_id, kind, subject)
+        noted = {(str(kind), subject): found[kind, subject].revision + 1}
+        uow.after_commit(lambda: self._anchors.note(noted))
+
     async def _put(self, uow: UnitOfWork, app_id: str, rows: Mapping[Subject, tuple[int, Content]]) -> None:
         seals = {
             (kind, subject): Sealed(revision, seal_code(self._key, kind, subject, revision, content))

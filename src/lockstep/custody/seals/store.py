@@ -46,3 +46,7 @@ async def put_seals(uow: UnitOfWork, app_id: str, seals: Mapping[tuple[str, str]
             [seal.code for seal in seals.values()],
         ),
     )
+
+
+async def delete_seal(uow: UnitOfWork, app_id: str, kind: str, subject: str) -> None:
+    await uow.execute("delete from seals where app_id = %s and kind = %s and id = %s", (app_id, kind, subject))

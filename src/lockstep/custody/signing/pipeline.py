@@ -348,7 +348,9 @@ class SigningPipeline:
             earlier = await self._idempotency.find(uow, claim)
             if earlier is None:
                 return None
-            (found,) = await store.load_authorities(uow, principal.tenant, [(wallet_id, principal.session_id)])
+            (found,) = await store.load_authorities(
+                uow, self._seals, principal.tenant, [(wallet_id, principal.session_id)]
+            )
         answer = _replayed(principal, found, earlier)
         if isinstance(answer, LockstepError):
             raise answer

@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from lockstep.chains.evm import Address
+from lockstep.custody.authority.sealing import key_row, owner_rows
 from lockstep.custody.authority.store import read_key, read_owner
 from lockstep.custody.idempotency.store import INSERT_KEYS
 from lockstep.custody.seals import AuthorityTampered, Content, Kind, Sealed, Seals, contents
@@ -48,8 +49,10 @@ _AUTHORITY_COLUMNS = """
      and (z.kind, z.id) in (select * from unnest(
         array['app', 'wallet', 'session', 'user', 'kill_switch', 'kill_switch']
         || array_fill('policy'::text, array[cardinality(w.policy_ids || coalesce(s.policy_ids, '{}'))]),
-        array[w.app_id, w.id, coalesce(s.id, ''), coalesce(w.owner_user_id, ''), w.app_id, ''] || w.policy_ids || coalesce(s.policy_ids, '{}')
-     ))) as seals
+        array[w.app_id, w.id, coalesce(s.id, ''), coalesce(w.owner_user_id, ''), w.app_id, '']
+        || w.policy_ids || coalesce(s.policy_ids, '{}')
+     ) union all select * from lockstep_owner_rows(w.app_id, w.owner_key_id, w.owner_quorum_id)
+     union all select 'authorization_key', s.authorization_key_id)) as seals
 """
 
 _AUTHORITIES = (
@@ -352,6 +355,10 @@ def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
         found.append((Kind.SESSION, session_id, session))
     if row["owner_user"] is not None:
         found.append((Kind.USER, row["owner_user_id"], contents.of_user(app_id, *row["owner_user"])))
+    if row["owner"] is not None and (owner := read_owner(row["owner"])) is not None:
+        found.extend(owner_rows(app_id, owner))
+    if row["session_key"] is not None and (key := read_key(row["session_key"])) is not None:
+        found.append(key_row(app_id, key))
     for policy_id, (revision, user_id, owner_id) in row["policies"].items():
         found.append((Kind.POLICY, policy_id, contents.of_policy(app_id, user_id, owner_id, revision)))
     for scope in (app_id, ""):

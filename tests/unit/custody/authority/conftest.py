@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.attacker import Attacker, attacking
 from tests.support.custody import ALLOW_ALL, ORIGIN, World, build
 from tests.support.keys import Key, signed_headers
 
@@ -114,7 +115,7 @@ def world(database: Database) -> World:
 
 @pytest.fixture
 def authority(world: World) -> AuthorityService:
-    return AuthorityService(world.database, world.audit, world.clock)
+    return AuthorityService(world.database, world.audit, world.seals, world.clock)
 
 
 @pytest.fixture
@@ -170,3 +171,9 @@ async def other_app(world: World, client: httpx.AsyncClient) -> Caller:
 def once() -> str:
     """An idempotency key that nobody has used."""
     return new_id()
+
+
+@pytest.fixture
+async def attacker(admin_dsn: str) -> AsyncIterator[Attacker]:
+    async with attacking(admin_dsn) as found:
+        yield found

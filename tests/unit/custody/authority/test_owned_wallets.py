@@ -339,7 +339,7 @@ async def test_user__as_a_member__counts_by_its_token_and_sees_the_wallet(world:
                 (name, app_id, name),
             )
     ids = [await app.register(A)]
-    authority = AuthorityService(world.database, world.audit, world.clock)
+    authority = AuthorityService(world.database, world.audit, world.seals, world.clock)
     itself = Principal(kind="app", app_id=app_id)
     quorum = await authority.create_quorum(itself, QuorumTerms(threshold=2, key_ids=ids, user_ids=["member"]))
     made = await app.wallet(owner_id=quorum.id)

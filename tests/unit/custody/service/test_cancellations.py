@@ -26,7 +26,7 @@ from lockstep.custody import (
 )
 from lockstep.custody.errors import SessionMethodDenied, SessionRevoked, WalletFrozen
 from lockstep.kit.errors import LockstepError
-from lockstep.kit.ids import AppId, UserId, WalletId, new_id
+from lockstep.kit.ids import AppId, WalletId, new_id
 
 FAR = START + timedelta(days=1)
 
@@ -227,10 +227,4 @@ async def test_withdrawal__by_a_session_signer__only_of_what_it_sent(world: Worl
 
 
 async def _user(world: World, app: Principal) -> Principal:
-    user_id = new_id()
-    async with world.database.tenant(app.tenant) as uow:
-        await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, 'i', %s, now())",
-            (user_id, app.tenant, user_id),
-        )
-    return Principal(kind="user", app_id=app.app_id, user_id=UserId(user_id))
+    return await world.user(app, new_id())

@@ -31,7 +31,7 @@ from lockstep.custody.condition_sets.errors import (
 from lockstep.custody.condition_sets.types import content_hash
 from lockstep.custody.policy import SetType
 from lockstep.custody.policy.trace import Holds
-from lockstep.kit.ids import UserId, new_id
+from lockstep.kit.ids import new_id
 
 MISSING = "00000000-0000-7000-8000-0000000000ff"
 
@@ -56,13 +56,7 @@ def document(*rules: dict[str, Any]) -> dict[str, Any]:
 
 
 async def user(world: World, app: Principal, number: int) -> Principal:
-    user_id = f"00000000-0000-7000-8000-00000000000{number}"
-    async with world.database.tenant(app.tenant) as uow:
-        await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, 'i', %s, now())",
-            (user_id, app.tenant, str(number)),
-        )
-    return Principal(kind="user", app_id=app.app_id, user_id=UserId(user_id))
+    return await world.user(app, str(number))
 
 
 async def decided(world: World, app: Principal, wallet: Wallet, to: str = BOB) -> str:

@@ -13,7 +13,6 @@ from lockstep.custody import ConditionSetService, NewWallet, PolicyDenied, Polic
 from lockstep.custody.errors import CallerNotAllowed, PolicyNotFound, WalletFrozen
 from lockstep.custody.policy import SetType
 from lockstep.custody.signing.request_box import MAX_BYTES
-from lockstep.kit.ids import UserId
 
 MESSAGES = {"method": "personal_sign", "action": "ALLOW", "conditions": [], "unconditional": True}
 TYPED = {
@@ -34,13 +33,7 @@ def document(*rules: dict[str, Any]) -> dict[str, Any]:
 
 
 async def user(world: World, app: Principal, number: int) -> Principal:
-    user_id = f"00000000-0000-7000-8000-00000000000{number}"
-    async with world.database.tenant(app.tenant) as uow:
-        await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, 'i', %s, now())",
-            (user_id, app.tenant, str(number)),
-        )
-    return Principal(kind="user", app_id=app.app_id, user_id=UserId(user_id))
+    return await world.user(app, str(number))
 
 
 async def test_shadow__the_same_document__decides_every_method_the_same(world: World) -> None:

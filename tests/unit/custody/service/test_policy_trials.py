@@ -5,22 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.support.custody import BOB, World, message, pays, send
 
-from lockstep.custody import PolicyInvalid, Principal, WalletNotFound
+from lockstep.custody import PolicyInvalid, WalletNotFound
 from lockstep.custody.errors import PolicyNotFound
 from lockstep.custody.policy.trace import Holds
 from lockstep.custody.view import RpcInvalid
-from lockstep.kit.ids import UserId
 
 CAROL = "0x" + "ca" * 20
-
-
-async def user(world: World, app: Principal, subject: str) -> Principal:
-    async with world.database.tenant(app.tenant) as uow:
-        await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, 'i', %s, now())",
-            (f"00000000-0000-7000-8000-00000000000{subject}", app.tenant, subject),
-        )
-    return Principal(kind="user", app_id=app.app_id, user_id=UserId(f"00000000-0000-7000-8000-00000000000{subject}"))
 
 
 async def test_evaluate__request_that_is_denied__says_what_was_wanted_and_what_was_seen(world: World) -> None:
@@ -70,7 +60,7 @@ async def test_evaluate__bad_document_request_or_wallet__is_refused(world: World
 
 async def test_evaluate__policy_of_another_user__does_not_exist(world: World) -> None:
     app = await world.app()
-    one, two = await user(world, app, "1"), await user(world, app, "2")
+    one, two = await world.user(app, "1"), await world.user(app, "2")
     policy = await world.policy(one)
     wallet = await world.wallet(two)
     for ask in (

@@ -3,14 +3,14 @@ nothing is signed, and nobody is let in."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from tests.support.attacker import Attacker
 from tests.support.custody import ALLOW_ALL, BOB, START, World, message, pays
 
 from lockstep.chains.evm import UnsignedTransaction
@@ -32,41 +32,6 @@ from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import new_id
 
 FAR = START + timedelta(days=1)
-TABLES = ("wallets", "policies", "policy_revisions", "session_signers", "kill_switches", "seals", "app_secrets", "apps")
-
-
-class Attacker:
-    """Writes what it wants: no trigger, row-level security or foreign key is in its way."""
-
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self._connection = connection
-
-    async def run(self, query: str, *params: object) -> None:
-        """
-        Raises:
-            AssertionError: the edit has changed nothing, so it proves nothing.
-        """
-        done = await self._connection.execute(query, params)  # type: ignore[arg-type]  # queries of tests are literals
-        assert done.rowcount > 0
-
-    async def copy(self) -> None:
-        """Keep all rows as they are now."""
-        for table in TABLES:
-            await self._connection.execute(f"drop table if exists kept_{table}")  # type: ignore[arg-type]
-            await self._connection.execute(f"create table kept_{table} as table {table}")  # type: ignore[arg-type]
-
-    async def bring_back(self, *tables: str) -> None:
-        """Put rows back as they were kept, their seals too: those that are newer are gone."""
-        for table in (*tables, "seals"):
-            await self._connection.execute(f"delete from {table}")  # type: ignore[arg-type]
-            await self._connection.execute(f"insert into {table} select * from kept_{table}")  # type: ignore[arg-type]
-
-
-@pytest.fixture
-async def attacker(admin_dsn: str) -> AsyncIterator[Attacker]:
-    async with await psycopg.AsyncConnection.connect(admin_dsn, autocommit=True) as connection:
-        await connection.execute("set session_replication_role = replica")
-        yield Attacker(connection)
 
 
 @pytest.fixture
@@ -133,12 +98,7 @@ async def test_seals__a_document_of_a_policy_edited__signs_nothing(world: World,
 
 async def test_seals__an_owner_taken_away__signs_nothing_for_the_app(world: World, attacker: Attacker) -> None:
     app = await world.app()
-    owner = new_id()
-    async with world.database.system("test") as uow:
-        await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, 'x', 'x', now())",
-            (owner, app.tenant),
-        )
+    owner = (await world.user(app)).user_id
     wallet = await world.wallet(app, owner=owner)
     await attacker.run("update wallets set owner_user_id = null")
 
@@ -321,7 +281,7 @@ async def test_rollback__a_session_before_its_revocation__signs_nothing(world: W
 async def test_rollback__seen_by_another_process_after_a_restart(world: World, tmp_path: Path) -> None:
     key, path = bytes(range(32)), tmp_path / "anchors"
     changing, other = Seals(key, Anchors(key, path)), Seals(key, Anchors(key, path))
-    old, new = contents.of_policy("app", None, 1), contents.of_policy("app", None, 2)
+    old, new = contents.of_policy("app", None, None, 1), contents.of_policy("app", None, None, 2)
     async with world.database.system("test") as uow:
         await changing.add(uow, "app", Kind.POLICY, {"p": old})
     async with world.database.system("test") as uow:

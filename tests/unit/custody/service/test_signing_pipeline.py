@@ -41,7 +41,7 @@ from lockstep.custody.errors import (
 from lockstep.custody.seals import Kind, contents
 from lockstep.custody.view import RpcInvalid, WrongSender
 from lockstep.kit.errors import Unprocessable
-from lockstep.kit.ids import AppId, UserId, WalletId, new_id
+from lockstep.kit.ids import AppId, WalletId, new_id
 
 FAR = START + timedelta(days=1)
 
@@ -255,7 +255,7 @@ async def test_trap_8__session_policy_that_is_gone__denies_and_never_falls_back_
 
 async def test_rpc__a_wallet_with_an_owner__signs_for_the_owner_only(world: World) -> None:
     app = await world.app()
-    owner, other = await _user(world, app, "one"), await _user(world, app, "two")
+    owner, other = await world.user(app, "one"), await world.user(app, "two")
     wallet = await world.wallet(app, owner=owner.user_id)
 
     await world.rpc(owner, wallet, message())
@@ -815,13 +815,3 @@ async def test_sign_transactions__the_signer_is_away__says_so_per_item(world: Wo
     (answer,) = await world.custody.sign_transactions([(decision, transaction())])
 
     assert isinstance(answer, SignerUnavailable)
-
-
-async def _user(world: World, app: Principal, subject: str) -> Principal:
-    user_id = new_id()
-    async with world.database.tenant(app.tenant) as uow:
-        await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, 'i', %s, now())",
-            (user_id, app.tenant, subject),
-        )
-    return Principal(kind="user", app_id=app.app_id, user_id=UserId(user_id))

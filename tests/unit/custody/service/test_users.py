@@ -11,12 +11,15 @@ from tests.support.issuer import TRUSTED, token
 
 from lockstep.chains.evm import UnsignedTransaction
 from lockstep.custody import (
+    Authenticator,
     CallerNotAllowed,
     OwnerRequired,
     Principal,
     SessionTerms,
+    TokenVerifier,
     TransactionIntent,
     UserDisabled,
+    UserService,
     Wallet,
     WalletNotFound,
 )
@@ -102,8 +105,9 @@ async def test_user__disabled_elsewhere__signs_nothing_although_its_token_is_rem
     wallet = await world.wallet(alice)
     async with world.database.tenant(alice.tenant) as uow:
         queued = (await world.custody.decide_transaction(uow, alice, wallet, intent_of(wallet))).id
-    async with world.database.system("test") as uow:
-        await uow.execute("update users set status = 'disabled'")
+    elsewhere = Authenticator(world.database, TokenVerifier(world.clock), world.seals, world.clock)
+    users = UserService(world.database, world.audit, elsewhere, world.seals, world.clock)
+    await users.update_user(team.app, alice.user_id or "", status="disabled")
 
     assert await team.sign_in("alice") == alice  # remembered
     for body in (message(), send()):

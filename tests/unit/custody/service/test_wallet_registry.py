@@ -25,17 +25,11 @@ from lockstep.custody import (
 from lockstep.custody.errors import ExternalIdTaken, PolicyNotFound, TooManyPolicies, UserNotFound, WalletArchived
 from lockstep.custody.idempotency import Claim, Outcome
 from lockstep.kit.database import Database
-from lockstep.kit.ids import UserId, new_id
+from lockstep.kit.ids import new_id
 
 
 async def user_of(world: World, app: Principal) -> Principal:
-    user_id = new_id()
-    async with world.database.tenant(app.tenant) as uow:
-        await uow.execute(
-            "insert into users (id, app_id, issuer, subject, created_at) values (%s, %s, 'https://login', %s, now())",
-            (user_id, app.tenant, user_id),
-        )
-    return Principal(kind="user", app_id=app.app_id, user_id=UserId(user_id))
+    return await world.user(app, new_id())
 
 
 def claim_of(principal: Principal, key: str = "one") -> Claim:
