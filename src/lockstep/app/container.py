@@ -136,7 +136,7 @@ class Container:
         self._vault = SecretVault(auth_shares_key)
         self.authority = AuthorityService(self.database, self.audit, self.seals, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)
-        self.condition_sets = ConditionSetService(self.database, self.audit, self.clock)
+        self.condition_sets = ConditionSetService(self.database, self.audit, self.seals, self.clock)
         answers = ResponseBox(derive_key(audit_key, "idempotent-responses:v1"))
         self.idempotency = IdempotencyStore(answers, self.clock)
         requests = RequestBox(derive_key(audit_key, "decision-requests:v1"))

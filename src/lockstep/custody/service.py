@@ -112,7 +112,11 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             ledger=ledger,
             clock=self._clock,
         )
-        self._connected = previewer, pipeline, Evaluator(self._database, self._seals, sender, self._clock)
+        self._connected = (
+            previewer,
+            pipeline,
+            Evaluator(self._database, self._seals, self._shelf.sets, sender, self._clock),
+        )
 
     async def preview(self, principal: Principal, wallet_id: str, request: RpcRequest | dict[str, Any]) -> Preview:
         """Show what a request would do, what the policies say and what it would cost; signs and sends nothing.

@@ -15,10 +15,12 @@ from lockstep.custody.condition_sets.errors import (
     ConditionSetItemNotFound,
     ConditionSetNotFound,
 )
+from lockstep.custody.condition_sets.shelf import sealed_content
 from lockstep.custody.condition_sets.types import MAX_ITEMS, ConditionSet, ConditionSetItem, content_hash
 from lockstep.custody.errors import OwnerRequired
 from lockstep.custody.policy import SetType
 from lockstep.custody.policy.sets import parse_item
+from lockstep.custody.seals import AuthorityTampered, Kind, Seals
 from lockstep.custody.types import Principal
 from lockstep.custody.view import Fault
 from lockstep.kit.clock import Clock
@@ -31,8 +33,8 @@ from lockstep.kit.telemetry import current_correlation_id
 class ConditionSetService:
     """The condition sets of apps and their users. A user's set is changed by that user only."""
 
-    def __init__(self, database: Database, audit: AuditLog, clock: Clock) -> None:
-        self._database, self._audit, self._clock = database, audit, clock
+    def __init__(self, database: Database, audit: AuditLog, seals: Seals, clock: Clock) -> None:
+        self._database, self._audit, self._seals, self._clock = database, audit, seals, clock
 
     async def create(
         self,
@@ -68,6 +70,7 @@ class ConditionSetService:
         async with self._database.tenant(app_id) as uow:
             await store.insert_set(uow, made)
             await store.insert_items(uow, app_id, items)
+            await self._seals.add(uow, app_id, Kind.CONDITION_SET, {made.id: sealed_content(made)})
             self._note(uow, principal, made, "created", added=made.item_count)
         return made
 
@@ -174,17 +177,16 @@ class ConditionSetService:
             ConditionSetNotFound, ConditionSetItemNotFound, OwnerRequired, CallerNotAllowed: as named.
         """
         async with self._database.tenant(require_app_or_user(principal)) as uow:
-            found = await self._locked(uow, principal, set_id)
+            found = await self._unedited(uow, principal, set_id)
             if not await store.delete_item(uow, found.app_id, found.id, item_id):
                 raise ConditionSetItemNotFound
-            changed = await store.count_revision(uow, found, self._clock.now())
-            self._note(uow, principal, changed, "changed", removed=1)
+            await self._count(uow, principal, found, removed=1)
 
     async def _write(
         self, principal: Principal, set_id: str, values: Sequence[str], *, replaces: bool
     ) -> list[ConditionSetItem]:
         async with self._database.tenant(require_app_or_user(principal)) as uow:
-            found = await self._locked(uow, principal, set_id)
+            found = await self._unedited(uow, principal, set_id)
             items = self._items(found.id, found.value_type, values, "[{}].value")
             wanted = [item.value for item in items]
             removed = await store.delete_items_except(uow, found.app_id, found.id, wanted) if replaces else 0
@@ -192,9 +194,28 @@ class ConditionSetService:
             if found.item_count - removed + added > MAX_ITEMS:
                 raise ConditionSetFull(f"expected at most {MAX_ITEMS} items")
             if added or removed:
-                changed = await store.count_revision(uow, found, self._clock.now())
-                self._note(uow, principal, changed, "changed", added=added, removed=removed)
+                await self._count(uow, principal, found, added=added, removed=removed)
             return await store.find_items(uow, found.app_id, found.id, values=wanted)
+
+    async def _unedited(self, uow: UnitOfWork, principal: Principal, set_id: str) -> ConditionSet:
+        """The set, if this caller may change it and its items are what the service wrote: a change seals what is there, and
+        an edit of somebody else must never be sealed with it.
+
+        Raises:
+            AuthorityTampered: they are not.
+        """
+        found = await self._locked(uow, principal, set_id)
+        if await store.compute_content(uow, found) != (found.item_count, found.content_hash):
+            raise AuthorityTampered(f"the items of condition set {found.id} are not what the service wrote")
+        return found
+
+    async def _count(self, uow: UnitOfWork, principal: Principal, before: ConditionSet, **facts: int) -> None:
+        """Count, hash, seal and note a change of items."""
+        after = await store.count_revision(uow, before, self._clock.now())
+        await self._seals.change(
+            uow, after.app_id, Kind.CONDITION_SET, after.id, sealed_content(before), sealed_content(after)
+        )
+        self._note(uow, principal, after, "changed", **facts)
 
     def _items(self, set_id: str, value_type: SetType, values: Sequence[str], path: str) -> list[ConditionSetItem]:
         """Items for these values, one per different value."""

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from lockstep.custody.condition_sets.types import ConditionSet, ConditionSetItem
-from lockstep.custody.policy import Members, SetType
-from lockstep.custody.policy.sets import Question
+from lockstep.custody.policy import SetType
+from lockstep.custody.seals import Sealed
 from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId
 
@@ -21,11 +21,16 @@ select count(*) as item_count,
         || coalesce(string_agg(sha256(convert_to(value, 'UTF8')), ''::bytea order by value), ''::bytea)) as content_hash
 from condition_set_items where app_id = %s and set_id = %s
 """
-_MEMBERS = """
-select q.n, exists (
-    select from condition_set_items i where i.app_id = s.app_id and i.set_id = s.id and i.value = q.value) as is_member
-from unnest(%b::text[], %b::text[]) with ordinality as q (set_id, value, n)
-join condition_sets s on s.app_id = %s and s.id = q.set_id
+_SEALED_COLUMNS = """
+select s.id, s.app_id, s.name, s.description, s.value_type, s.owner_user_id, s.revision, s.item_count, s.content_hash,
+    s.created_at, s.updated_at, z.revision as sealed_revision, z.code
+"""
+_SEALED_SETS = """
+from condition_sets s left join seals z on z.app_id = s.app_id and z.kind = 'condition_set' and z.id = s.id
+where s.app_id = %s and s.id = any(%s)
+"""
+_ITEMS_COLUMN = """
+    , array(select i.value from condition_set_items i where i.app_id = s.app_id and i.set_id = s.id order by i.value) as items
 """
 
 
@@ -144,13 +149,19 @@ async def delete_item(uow: UnitOfWork, app_id: AppId, set_id: str, item_id: str)
     )
 
 
+async def compute_content(uow: UnitOfWork, of: ConditionSet) -> tuple[int, bytes]:
+    """Number and hash of the items that a set has now."""
+    row = await uow.get(_CONTENT, (str(of.value_type), of.app_id, of.id))
+    return row["item_count"], bytes(row["content_hash"])
+
+
 async def count_revision(uow: UnitOfWork, changed: ConditionSet, now: datetime) -> ConditionSet:
     """The next revision of a set whose items were changed, with their number and hash."""
-    content = await uow.get(_CONTENT, (str(changed.value_type), changed.app_id, changed.id))
+    count, content_hash = await compute_content(uow, changed)
     row = await uow.get(
         "update condition_sets set revision = revision + 1, item_count = %s, content_hash = %s, updated_at = %s"
         " where app_id = %s and id = %s returning *",
-        (content["item_count"], content["content_hash"], now, changed.app_id, changed.id),
+        (count, content_hash, now, changed.app_id, changed.id),
     )
     return _set(row)
 
@@ -184,28 +195,19 @@ async def find_items(
     return [_item(row) for row in rows]
 
 
-async def find_members(uow: UnitOfWork, app_id: AppId, asked: Collection[Question]) -> Members:
-    """Answers to questions of policies of an app; a set that does not exist has none."""
-    if not asked:
-        return {}
-    found = list(asked)
-    rows = await uow.fetch(_MEMBERS, ([set_id for set_id, _ in found], [text for _, text in found], app_id))
-    return {found[row["n"] - 1]: row["is_member"] for row in rows}
+async def find_sealed(
+    uow: UnitOfWork, app_id: AppId, set_ids: Collection[str]
+) -> list[tuple[ConditionSet, Sealed | None]]:
+    """Those of these sets that exist, with their seals."""
+    return [(_set(row), _seal(row)) for row in await uow.fetch(_SEALED_COLUMNS + _SEALED_SETS, (app_id, list(set_ids)))]
 
 
-async def read_items(
-    uow: UnitOfWork, app_id: AppId, set_ids: Collection[str], most: int
-) -> dict[str, tuple[list[str], bool]]:
-    """Values of those of these sets that exist, at most so many of each, and whether these are all."""
-    if not set_ids:
-        return {}
-    rows = await uow.fetch(
-        "select s.id, s.item_count <= %s as is_complete, array("
-        " select i.value from condition_set_items i where i.app_id = s.app_id and i.set_id = s.id"
-        " order by i.value limit %s) as items from condition_sets s where s.app_id = %s and s.id = any(%s)",
-        (most, most, app_id, list(set_ids)),
-    )
-    return {row["id"]: (row["items"], row["is_complete"]) for row in rows}
+async def find_content(
+    uow: UnitOfWork, app_id: AppId, set_id: str
+) -> tuple[ConditionSet, Sealed | None, list[str]] | None:
+    """A set with its seal and all its values, in the order of their bytes, as of one moment."""
+    row = await uow.find(_SEALED_COLUMNS + _ITEMS_COLUMN + _SEALED_SETS, (app_id, [set_id]))
+    return None if row is None else (_set(row), _seal(row), row["items"])
 
 
 async def link_policy(uow: UnitOfWork, app_id: AppId, policy_id: str, set_ids: Collection[str]) -> None:
@@ -235,6 +237,10 @@ def _set(row: Row) -> ConditionSet:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def _seal(row: Row) -> Sealed | None:
+    return None if row["code"] is None else Sealed(row["sealed_revision"], bytes(row["code"]))
 
 
 def _item(row: Row) -> ConditionSetItem:

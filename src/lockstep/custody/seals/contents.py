@@ -116,6 +116,13 @@ def of_policy_document(app_id: str, document: Mapping[str, object]) -> Content:
     return (app_id, hashlib.sha256(canonical_json(document)).hexdigest())
 
 
+def of_condition_set(
+    app_id: str, owner_user_id: str | None, value_type: str, revision: int, content_hash: bytes
+) -> Content:
+    """What a condition set holds, all of it."""
+    return (app_id, owner_user_id, value_type, str(revision), content_hash.hex())
+
+
 def of_kill_switch(switch_id: str | None, engaged_by: str | None) -> Content:
     """What stops an app or the deployment now; None: nothing does."""
     return (switch_id, engaged_by)

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     AUTHORIZATION_KEY = "authorization_key"
     KEY_QUORUM = "key_quorum"
     ACCOUNT = "account"
+    CONDITION_SET = "condition_set"
     KILL_SWITCH = "kill_switch"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lockstep.custody.condition_sets import find_members
+from lockstep.custody.condition_sets import SetShelf
 from lockstep.custody.policy import CompiledPolicy, Verdict, evaluate, questions
 from lockstep.custody.policy.trace import ConditionTrace, RuleTrace, first_unmet, trace
 from lockstep.custody.ports import Sender
@@ -33,8 +33,8 @@ class Evaluation:
 class Evaluator:
     """Makes dry runs."""
 
-    def __init__(self, database: Database, seals: Seals, sender: Sender, clock: Clock) -> None:
-        self._database, self._seals, self._sender, self._clock = database, seals, sender, clock
+    def __init__(self, database: Database, seals: Seals, sets: SetShelf, sender: Sender, clock: Clock) -> None:
+        self._database, self._seals, self._sets, self._sender, self._clock = database, seals, sets, sender, clock
 
     async def evaluate(
         self, principal: Principal, wallet_id: WalletId, request: RpcRequest, policy: CompiledPolicy
@@ -55,6 +55,6 @@ class Evaluator:
         view = view_request(request, authority.address)
         system = system_facts(principal, authority, self._clock.now())
         async with self._database.tenant(principal.tenant) as uow:
-            members = await find_members(uow, authority.app_id, questions(view, [policy], system))
+            members = await self._sets.find_members(uow, authority.app_id, questions(view, [policy], system))
         verdict, rules = evaluate(view, [policy], system, members), trace(policy, view, system, members)
         return Evaluation(verdict=verdict, rules=rules, unmet=None if verdict.allowed else first_unmet(rules))

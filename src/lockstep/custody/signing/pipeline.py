@@ -22,7 +22,6 @@ from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.batch import Batcher
 from lockstep.custody.signing.execute import SignatureExecutor
-from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of, with_type
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
@@ -192,7 +191,7 @@ class SigningPipeline:
         view = view_request(job.request, authority.address)
         assert view.digest is not None, "only transactions to be sent have open numbers"
         now = self._clock.now()
-        members = await load_members(uow, job.principal, authority, view, policies, now)
+        members = await self._shelf.load_members(uow, job.principal, authority, view, policies, now)
         ruling = rule_on(job.principal, authority, view, policies, now, members)
         shown = job.request.preview_digest
         if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, None):
@@ -277,7 +276,10 @@ class SigningPipeline:
 
         principal, now, members = one.job.principal, self._clock.now(), NO_MEMBERS
         if has_changed(authority, one.decision):
-            members = await load_members(uow, principal, authority, view(), policies, now)
+            try:
+                members = await self._shelf.load_members(uow, principal, authority, view(), policies, now)
+            except LockstepError as error:
+                return error
         return look_again(one.decision, principal, authority, view, policies, now, members)
 
     async def _send(self, principal: Principal, wallet_id: WalletId, request: SendTransaction, claim: Claim) -> Outcome:
@@ -312,7 +314,7 @@ class SigningPipeline:
                 view = view_request(request, authority.address)
                 policies = await self._shelf.load(uow, [authority])
                 now = self._clock.now()
-                members = await load_members(uow, principal, authority, view, policies, now)
+                members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
                 ruling = rule_on(principal, authority, view, policies, now, members)
                 shown = request.preview_digest
                 if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, terms):

@@ -15,7 +15,6 @@ from lockstep.custody.errors import PreviewOutdated
 from lockstep.custody.ports import Sender
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
-from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.rules import authorisation_of, check_visible, rule_on
 from lockstep.custody.signing.types import Authority, Ruling
@@ -132,7 +131,7 @@ class Previewer:
             authority = check_visible(principal, authority_now)
             view = view_request(request, authority.address)
             policies = await self._shelf.load(uow, [authority])
-            members = await load_members(uow, principal, authority, view, policies, now)
+            members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
             # What keys must sign is signed when it is asked for: shown is what it will mean then.
             ruling = rule_on(principal, authority, view, policies, now, members, needs_proof=False)
             digest = self.digest(view, ruling, terms)

@@ -92,7 +92,7 @@ def rule_on(
     Args:
         needs_proof: whether what keys must sign has to be signed already; not so for a preview.
         policies: compiled, at least all of `policy_keys(authority)`.
-        members: from `members.load_members`; what is not answered there cannot be decided.
+        members: from `PolicyShelf.load_members`; what is not answered there cannot be decided.
     """
     refusal = check_standing(principal, authority, now, needs_proof=needs_proof) or _check_session(authority, view)
     if refusal is not None:

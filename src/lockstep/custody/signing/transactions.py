@@ -22,7 +22,6 @@ from lockstep.custody.signing.cancellations import (
     ruling_on_cancellation,
 )
 from lockstep.custody.signing.execute import SignatureExecutor
-from lockstep.custody.signing.members import load_members
 from lockstep.custody.signing.pipeline import wallet_key
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
@@ -97,7 +96,7 @@ class TransactionSigning:
         policies = await self._shelf.load(uow, [authority])
         view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)
         now = self._clock.now()
-        members = await load_members(uow, principal, authority, view, policies, now)
+        members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
         ruling = rule_on(principal, authority, view, policies, now, members)
         record = DecisionRecord(
             decision=decide(new_id(), principal, authority, str(view.method), ruling, now),
@@ -235,7 +234,7 @@ class TransactionSigning:
         else:
             members = NO_MEMBERS
             if has_changed(authority, stored.decision):
-                members = await load_members(uow, principal, authority, view(), policies, now)
+                members = await self._shelf.load_members(uow, principal, authority, view(), policies, now)
             refusal = look_again(stored.decision, principal, authority, view, policies, now, members)
         if refusal is not None:
             raise refusal

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from lockstep.custody.condition_sets import find_members, read_items
+from lockstep.custody.condition_sets import SetShelf
 from lockstep.custody.policy import Policy as PolicyDocument
 from lockstep.custody.policy import SystemFacts, load_policy, set_ids
 from lockstep.custody.policy.proofs import Answer, Example, Finding, Search
@@ -45,8 +45,8 @@ class Claim:
 class Prover:
     """Proves, a few claims at a time."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, sets: SetShelf) -> None:
+        self._database, self._sets = database, sets
         self._running = 0
 
     async def prove(self, app_id: AppId, claim: Claim, seconds: int) -> Finding:
@@ -74,7 +74,7 @@ class Prover:
     async def _job(self, app_id: AppId, claim: Claim, seconds: int) -> dict[str, Any]:
         named = {one for document in (*claim.allowed_by, *claim.denied_by) for one in set_ids(document)}
         async with self._database.tenant(app_id) as uow:
-            items = await read_items(uow, app_id, named, MAX_SET_ITEMS)
+            contents = await self._sets.contents(uow, app_id, named)
         return {
             "methods": list(claim.methods),
             "app_id": app_id,
@@ -82,7 +82,8 @@ class Prover:
             "allowed_by": [dict(one.document) for one in claim.allowed_by],
             "denied_by": [dict(one.document) for one in claim.denied_by],
             "sets": {
-                set_id: {"items": values, "is_complete": is_complete} for set_id, (values, is_complete) in items.items()
+                set_id: {"items": sorted(items)[:MAX_SET_ITEMS], "is_complete": len(items) <= MAX_SET_ITEMS}
+                for set_id, items in contents.items()
             },
         }
 
@@ -95,7 +96,7 @@ class Prover:
             seconds=0,
         )
         async with self._database.tenant(app_id) as uow:
-            members = await find_members(uow, app_id, asked_of_sets(wanted, example))
+            members = await self._sets.find_members(uow, app_id, asked_of_sets(wanted, example))
         return confirms(wanted, example, members)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lockstep.chains.evm import Address
-from lockstep.custody.condition_sets import find_members
+from lockstep.custody.condition_sets import SetShelf
 from lockstep.custody.policies import PolicyService
 from lockstep.custody.policy import Policy as PolicyDocument
 from lockstep.custody.policy import PolicyInvalid, SystemFacts, load_policy
@@ -32,7 +32,8 @@ class TrialService:
 
     def __init__(self, database: Database, policies: PolicyService, requests: RequestBox, seals: Seals) -> None:
         self._database, self._policies, self._requests, self._seals = database, policies, requests, seals
-        self._prover = Prover(database)
+        self._sets = SetShelf(seals)
+        self._prover = Prover(database, self._sets)
 
     async def shadow(self, principal: Principal, policy_id: str, document: object, last: int) -> Shadow:
         """What a document would have decided, in the place of the policy's own, about the last requests that the policy
@@ -54,7 +55,7 @@ class TrialService:
         others = {key: load_policy(document, *key) for key, document in documents.items()}
         asked, asked_of_sets = await asyncio.to_thread(rules.prepare, past, proposed, others)
         async with self._database.tenant(app_id) as uow:
-            members = await find_members(uow, app_id, asked_of_sets)
+            members = await self._sets.find_members(uow, app_id, asked_of_sets)
         return await asyncio.to_thread(rules.compare, past, asked, members)
 
     async def prove(

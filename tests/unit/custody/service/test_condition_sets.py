@@ -21,6 +21,7 @@ from lockstep.custody import (
     TransactionIntent,
     Wallet,
 )
+from lockstep.custody.condition_sets import SetShelf, store
 from lockstep.custody.condition_sets.errors import (
     ConditionSetFull,
     ConditionSetInUse,
@@ -28,9 +29,11 @@ from lockstep.custody.condition_sets.errors import (
     ConditionSetItemNotFound,
     ConditionSetNotFound,
 )
+from lockstep.custody.condition_sets.shelf import sealed_content
 from lockstep.custody.condition_sets.types import content_hash
 from lockstep.custody.policy import SetType
 from lockstep.custody.policy.trace import Holds
+from lockstep.custody.seals import AuthorityTampered, Kind
 from lockstep.kit.ids import new_id
 
 MISSING = "00000000-0000-7000-8000-0000000000ff"
@@ -38,7 +41,7 @@ MISSING = "00000000-0000-7000-8000-0000000000ff"
 
 @pytest.fixture
 def sets(world: World) -> ConditionSetService:
-    return ConditionSetService(world.database, world.audit, world.clock)
+    return ConditionSetService(world.database, world.audit, world.seals, world.clock)
 
 
 def looks_up(
@@ -190,13 +193,17 @@ async def test_add_items__above_the_most_items__adds_nothing(world: World, sets:
             " select 'i' || n, %s, %s, n, n, now() from generate_series(1, 99999) n",
             (app.tenant, made.id),
         )
+        grown = await store.count_revision(uow, made, made.updated_at)
+        await world.seals.change(
+            uow, app.tenant, Kind.CONDITION_SET, made.id, sealed_content(made), sealed_content(grown)
+        )
     await sets.delete_item(app, made.id, "i7")
     await sets.add_items(app, made.id, ["-1", "-2"])
 
     with pytest.raises(ConditionSetFull):
         await sets.add_items(app, made.id, ["-3"])
     full = await sets.get(app, made.id)
-    assert (full.item_count, full.revision) == (100_000, 3)
+    assert (full.item_count, full.revision) == (100_000, 4)
     await sets.replace_items(app, made.id, ["5"])
     assert (await sets.get(app, made.id)).item_count == 1
 
@@ -249,7 +256,7 @@ async def test_decision__deny_list__stops_members_and_what_has_no_such_field(
 
 @pytest.mark.parametrize("operator", ["in_condition_set", "not_in_condition_set"])
 @pytest.mark.parametrize("action", ["ALLOW", "DENY"])
-async def test_decision__set_that_is_missing__cannot_be_decided_and_denies(
+async def test_decision__set_that_is_missing__signs_nothing_either_way(
     world: World, sets: ConditionSetService, admin_dsn: str, operator: str, action: str
 ) -> None:
     app = await world.app()
@@ -260,10 +267,88 @@ async def test_decision__set_that_is_missing__cannot_be_decided_and_denies(
         admin.execute("delete from condition_sets")
 
     for to in (BOB, ALICE):
-        with pytest.raises(PolicyDenied):
+        with pytest.raises(AuthorityTampered):
             await world.rpc(app, wallet, send(to=to))
     tried = await world.custody.evaluate_policy(app, wallet.policy_ids[0], wallet.id, send(to=BOB))
     assert tried.rules[0].conditions[0].holds is Holds.UNKNOWN
+
+
+TAMPERINGS = {
+    "item put in": "insert into condition_set_items (id, app_id, set_id, value, original, created_at)"
+    " select 'x', app_id, id, '{alice}', '', now() from condition_sets",
+    "item taken out": "delete from condition_set_items",
+    "item changed": "update condition_set_items set value = '{alice}'",
+    "row changed": "update condition_sets set content_hash = sha256(convert_to('address' || chr(10), 'UTF8'))",
+    "revision put back": "update condition_sets set revision = 1",
+    "given to a user": "update condition_sets set owner_user_id = '00000000-0000-7000-8000-000000000001'",
+    "seal taken away": "delete from seals where kind = 'condition_set'",
+    "seal of another set": "update seals set code = sha256('x') where kind = 'condition_set'",
+    "policy no longer noted": "delete from policy_condition_sets",
+}
+
+
+@pytest.mark.parametrize("edit", TAMPERINGS)
+@pytest.mark.parametrize("action", ["ALLOW", "DENY"])
+async def test_attack__writer_of_the_database_edits_a_set__gets_nothing_signed(
+    world: World, sets: ConditionSetService, admin_dsn: str, edit: str, action: str
+) -> None:
+    app = await world.app()
+    await user(world, app, 1)
+    listed = await sets.create(app, "listed", SetType.ADDRESS)
+    await sets.add_items(app, listed.id, [BOB])
+    rules = [looks_up(listed.id, action=action), EVERYTHING][: 1 + (action == "DENY")]
+    wallet = await world.wallet(app, rules)
+
+    with psycopg.connect(admin_dsn, autocommit=True) as admin:
+        admin.execute(TAMPERINGS[edit].format(alice=ALICE).encode())
+
+    for to in (ALICE, BOB):
+        with pytest.raises(AuthorityTampered):
+            await world.rpc(app, wallet, send(to=to))
+    assert world.engine.queued == []
+    if edit != "policy no longer noted":
+        with pytest.raises((AuthorityTampered, OwnerRequired)):
+            await sets.add_items(app, listed.id, ["0x" + "77" * 20])
+
+
+async def test_attack__set_and_items_put_back_to_what_they_were__signs_nothing(
+    world: World, sets: ConditionSetService, admin_dsn: str
+) -> None:
+    app = await world.app()
+    bad = await sets.create(app, "bad", SetType.ADDRESS)
+    wallet = await world.wallet(app, [looks_up(bad.id, action="DENY"), EVERYTHING])
+    with psycopg.connect(admin_dsn, autocommit=True) as admin:
+        for table in ("condition_sets", "condition_set_items", "seals"):
+            admin.execute(f"create table old_{table} as select * from {table}".encode())
+        await sets.add_items(app, bad.id, [ALICE])
+        admin.execute("delete from condition_set_items")
+        admin.execute(
+            "update condition_sets s set revision = o.revision, item_count = o.item_count, content_hash = o.content_hash"
+            " from old_condition_sets o where o.id = s.id"
+        )
+        admin.execute(
+            "update seals s set revision = o.revision, code = o.code from old_seals o where o.kind = s.kind and o.id = s.id"
+        )
+
+    with pytest.raises(AuthorityTampered, match="is at revision 1 and was at 2"):
+        await world.rpc(app, wallet, send(to=ALICE))
+
+
+async def test_decision__set_in_memory__is_forgotten_when_there_are_too_many_items_and_read_again(
+    world: World, sets: ConditionSetService
+) -> None:
+    app = await world.app()
+    made = [await sets.create(app, "s", SetType.INTEGER, values=[str(n), "100"]) for n in range(3)]
+    shelf = SetShelf(world.seals, max_items=4)
+    async with world.database.tenant(app.tenant) as uow:
+        for _ in range(2):
+            for number, one in enumerate(made):
+                asked = {(one.id, str(number)), (one.id, "7"), (one.id, None), (MISSING, "7")}
+                assert await shelf.find_members(uow, app.tenant, asked) == {
+                    (one.id, str(number)): True,
+                    (one.id, "7"): False,
+                    (one.id, None): False,
+                }
 
 
 async def test_decision__text_that_no_set_can_hold__is_in_none(world: World, sets: ConditionSetService) -> None:

@@ -68,7 +68,7 @@ async def stranger(world: World) -> AsyncIterator[Caller]:
     web.include_router(user_router(world.users, authenticate), prefix="/v1")
     web.include_router(account_router(world.accounts, authenticate), prefix="/v1")
     web.include_router(router(world.custody, world.database, authenticate), prefix="/v1")
-    sets = ConditionSetService(world.database, world.audit, world.clock)
+    sets = ConditionSetService(world.database, world.audit, world.seals, world.clock)
     web.include_router(condition_set_router(sets, authenticate), prefix="/v1")
     web.include_router(trial_router(world.trials, authenticate), prefix="/v1")
     transport = httpx.ASGITransport(web, raise_app_exceptions=True)

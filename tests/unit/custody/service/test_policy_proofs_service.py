@@ -55,7 +55,7 @@ async def test_prove__limit_with_and_without_a_hole__is_proved_or_shown_and_the_
 
 async def test_prove__condition_set__is_taken_as_it_is_and_said_so(world: World) -> None:
     app = await world.app()
-    sets = ConditionSetService(world.database, world.audit, world.clock)
+    sets = ConditionSetService(world.database, world.audit, world.seals, world.clock)
     known = await sets.create(app, "known", SetType.ADDRESS, values=[BOB])
     policy = await world.policy(app, [allow(tx("to", "in_condition_set", known.id))])
 
@@ -73,7 +73,7 @@ async def test_prove__set_that_is_too_large_to_be_read__answers_nothing_that_is_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = await world.app()
-    sets = ConditionSetService(world.database, world.audit, world.clock)
+    sets = ConditionSetService(world.database, world.audit, world.seals, world.clock)
     known = await sets.create(app, "known", SetType.ADDRESS, values=[f"0x{number:040x}" for number in range(3)])
     policy = await world.policy(app, [allow(tx("to", "in_condition_set", known.id))])
     monkeypatch.setattr(proofs, "MAX_SET_ITEMS", 2)

@@ -116,7 +116,7 @@ async def test_shadow__another_policy_of_the_wallet__must_allow_as_well(world: W
 
 async def test_shadow__condition_set__is_looked_up_as_it_is_now(world: World) -> None:
     app = await world.app()
-    sets = ConditionSetService(world.database, world.audit, world.clock)
+    sets = ConditionSetService(world.database, world.audit, world.seals, world.clock)
     known = await sets.create(app, "known", SetType.ADDRESS, values=[BOB])
     wallet = await world.wallet(app)
     await world.rpc(app, wallet, send(BOB))
