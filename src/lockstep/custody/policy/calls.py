@@ -1,7 +1,8 @@
 """Conditions on calls: reads the ABI that a condition carries and finds the argument that its field names.
 
 A field is `function_name`, `<function>.<parameter>` or `<function>.<parameter>.<member>`; `<function>` is a name, or a
-full signature where the name is overloaded; a parameter without a name is named by its position.
+full signature where the name is overloaded; a parameter without a name is named by its position. What is said of a list
+stands behind its name; see `lists`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.chains.evm import function_selector
+from lockstep.custody.policy.lists import element_type, split_name
 from lockstep.custody.policy.types import CallArgument
-from lockstep.custody.policy.values import ValueType, atom_type
+from lockstep.custody.policy.values import UINT256, ValueType, atom_type
 
 MAX_FUNCTIONS = 64
 MAX_PARAMETERS = 64
@@ -102,24 +104,24 @@ def resolve_argument(functions: Sequence[Function], field: str) -> tuple[CallArg
         raise ValueError("expected function_name or <function>.<parameter>")
     function = find_function(functions, field[:end])
     names = field[end + 1 :].split(".")
-    path: list[int] = []
+    path: list[int | str] = []
     members: tuple[Parameter, ...] = function.parameters
-    found: Parameter | None = None
-    for name in names:
-        if found is not None and (found.is_array or not found.members):
-            raise ValueError(f"{found.name!r} has no member {name[:80]!r}")
+    kind: str | None = ""
+    for number, whole in enumerate(names):
+        name, steps = split_name(whole)
+        if number and (kind is None or kind.endswith("]") or not members):
+            raise ValueError(f"{names[number - 1][:80]!r} has no member {name[:80]!r}")
         matching = [at for at, member in enumerate(members) if name == (member.name or str(at))]
         if len(matching) != 1:
             shown = ", ".join(member.name or str(at) for at, member in enumerate(members)) or "none"
             raise ValueError(f"{name[:80]!r} is not a parameter of {function.signature}; expected one of: {shown}")
-        path.append(matching[0])
         found = members[matching[0]]
-        members = found.members
-    assert found is not None  # split never returns an empty list
-    kind = None if found.is_array or found.members else atom_type(found.kind)
-    if kind is None:
-        raise ValueError(f"{found.kind} is not a single value; lists and whole structs cannot be compared")
-    return CallArgument(function.selector, function.types, tuple(path)), kind
+        path += [matching[0], *steps]
+        kind, members = element_type(found.kind, steps), found.members
+    value_type = UINT256 if kind is None else atom_type(kind)
+    if value_type is None:
+        raise ValueError(f"{kind} is not a single value; compare a member, or the elements of a list with [*] or [any]")
+    return CallArgument(function.selector, function.types, tuple(path)), value_type
 
 
 def _parameters(raw: object, at: str, depth: int) -> tuple[Parameter, ...]:

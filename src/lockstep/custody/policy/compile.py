@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from lockstep.custody.policy.errors import PolicyInvalid
 from lockstep.custody.policy.implied import complete, covers
+from lockstep.custody.policy.lists import answer_along, speaks_of_lists, values_along
 from lockstep.custody.policy.schema import parse_policy
 from lockstep.custody.policy.sets import NO_MEMBERS, OPERATORS, Members, item_text, set_id_of
 from lockstep.custody.policy.types import (
@@ -105,13 +106,17 @@ def load_policy(document: object, policy_id: str, revision: int) -> CompiledPoli
 
 def compile_condition(condition: Condition) -> Check:
     """The function of one condition."""
-    if condition.operator in OPERATORS:
-        return _compile_membership(condition)
-    test = _test(condition.operator, condition.values)
-    expected = condition.value_type.python_type
-    target = condition.target
-    if isinstance(target, Fact):
-        key = target.key
+    target, judge = condition.target, _judge(condition)
+    if isinstance(target, CallArgument | MessageMember) and speaks_of_lists(target.path):
+
+        def check_list(facts: Facts) -> Answer:
+            root = _root(target, facts.view)
+            return None if root is None else answer_along(root, target.path, lambda value: judge(value, facts))
+
+        return check_list
+    if isinstance(target, Fact) and condition.operator not in OPERATORS:  # most conditions, so without a detour
+        key, expected = target.key, condition.value_type.python_type
+        test = _test(condition.operator, condition.values)
 
         def check_fact(facts: Facts) -> Answer:
             value = facts.fields.get(key)
@@ -119,37 +124,38 @@ def compile_condition(condition: Condition) -> Check:
 
         return check_fact
     find = find_value(target)
-
-    def check(facts: Facts) -> Answer:
-        value = find(facts)
-        return test(value) if type(value) is expected else None
-
-    return check
+    return lambda facts: judge(find(facts), facts)
 
 
-def _compile_membership(condition: Condition) -> Check:
-    set_id, find, expected = set_id_of(condition), find_value(condition.target), condition.value_type.python_type
-    wanted = condition.operator is Operator.IN_CONDITION_SET
+def _judge(condition: Condition) -> Callable[[Any, Facts], Answer]:
+    """What a condition says of a value; nothing can be decided about one that is not of its type."""
+    expected = condition.value_type.python_type
+    if condition.operator not in OPERATORS:
+        test = _test(condition.operator, condition.values)
+        return lambda value, _: test(value) if type(value) is expected else None
+    set_id, wanted = set_id_of(condition), condition.operator is Operator.IN_CONDITION_SET
 
-    def check(facts: Facts) -> Answer:
-        value = find(facts)
+    def look_up(value: Any, facts: Facts) -> Answer:
         if type(value) is not expected:
             return None
         is_member = facts.members.get((set_id, item_text(value)))
         return None if is_member is None else is_member is wanted
 
-    return check
+    return look_up
 
 
 def find_value(target: Fact | CallName | CallArgument | MessageMember) -> Find:
-    """The function that finds the fact of a target; it answers None where there is none."""
+    """The function that finds the fact of a target, `Many` where it speaks of lists; None where there is none."""
     if isinstance(target, Fact):
         return lambda facts: facts.fields.get(target.key)
     if isinstance(target, CallName):
         return lambda facts: _call_name(target, facts.view)
-    if isinstance(target, CallArgument):
-        return lambda facts: _call_argument(target, facts.view)
-    return lambda facts: _message_member(target, facts.view)
+
+    def find(facts: Facts) -> object:
+        root = _root(target, facts.view)
+        return None if root is None else values_along(root, target.path)
+
+    return find
 
 
 def _call_name(target: CallName, view: RequestView) -> object:
@@ -161,24 +167,13 @@ def _call_name(target: CallName, view: RequestView) -> object:
     return None if view.arguments(types) is None else signature
 
 
-def _call_argument(target: CallArgument, view: RequestView) -> object:
-    if view.fields.get(_SELECTOR) != target.selector:
-        return None
-    value: Any = view.arguments(target.types)
-    if value is None:
-        return None
-    for position in target.path:
-        value = value[position]
-    return value
-
-
-def _message_member(target: MessageMember, view: RequestView) -> object:
+def _root(target: CallArgument | MessageMember, view: RequestView) -> object:
+    """Where the path of a target begins: the arguments of the call, or the message; None if it is another one."""
+    if isinstance(target, CallArgument):
+        return view.arguments(target.types) if view.fields.get(_SELECTOR) == target.selector else None
     if view.typed_data is None or view.typed_data.encoded_type != target.encoded_type:
         return None
-    value: Any = view.typed_data.message
-    for name in target.path:
-        value = value[name]
-    return value
+    return view.typed_data.message
 
 
 def _test(operator: Operator, values: tuple[FieldValue, ...]) -> Callable[[Any], bool]:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 
 from lockstep.chains.evm import encode_type
+from lockstep.custody.policy.lists import element_type, split_name
 from lockstep.custody.policy.types import MessageMember
-from lockstep.custody.policy.values import ValueType, atom_type
+from lockstep.custody.policy.values import UINT256, ValueType, atom_type
 
 MAX_TYPES = 64
 MAX_MEMBERS = 128
@@ -55,18 +56,20 @@ def resolve_member(types: Types, primary: str, field: str) -> tuple[MessageMembe
     Raises:
         ValueError: no such member, or it is not a single value.
     """
-    path = tuple(field.split("."))
-    kind = primary
-    for name in path:
-        if kind not in types:
-            raise ValueError(f"{kind} has no members; {name[:80]!r} leads nowhere")
+    path: list[str] = []
+    kind: str | None = primary
+    for whole in field.split("."):
+        name, steps = split_name(whole)
+        if kind is None or kind not in types:
+            raise ValueError(f"{kind or 'a length'} has no members; {name[:80]!r} leads nowhere")
         if name not in types[kind]:
             raise ValueError(f"{name[:80]!r} is not a member of {kind}; expected one of: {', '.join(types[kind])}")
-        kind = types[kind][name]
-    value_type = None if kind in types else atom_type(kind)
+        path += [name, *steps]
+        kind = element_type(types[kind][name], steps)
+    value_type = UINT256 if kind is None else None if kind in types else atom_type(kind)
     if value_type is None:
-        raise ValueError(f"{kind} is not a single value; lists and whole structs cannot be compared")
-    return MessageMember(encode_type(types, primary), path), value_type
+        raise ValueError(f"{kind} is not a single value; compare a member, or the elements of a list with [*] or [any]")
+    return MessageMember(encode_type(types, primary), tuple(path)), value_type
 
 
 def _members(name: object, raw: object) -> dict[str, str]:

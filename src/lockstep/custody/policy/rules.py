@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from lockstep.chains.evm import is_address, to_checksum
 from lockstep.custody.policy.compile import CompiledPolicy, CompiledRule, Facts, find_value
+from lockstep.custody.policy.lists import Many
 from lockstep.custody.policy.sets import NO_MEMBERS, OPERATORS, Members, Question, item_text, set_id_of
 from lockstep.custody.policy.types import (
     Condition,
@@ -90,7 +91,10 @@ def _questions(view: RequestView, policies: Sequence[CompiledPolicy], system: Sy
     if not asked:
         return set()
     facts = facts_of(view, system)
-    values = [(condition, find(facts)) for condition, find in asked]
+    found = [(condition, find(facts)) for condition, find in asked]
+    values = [
+        (condition, one) for condition, value in found for one in (value if isinstance(value, Many) else (value,))
+    ]
     return {
         (set_id_of(condition), item_text(value))
         for condition, value in values

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lockstep.custody.policy.compile import Answer, CompiledPolicy, CompiledRule, Facts, find_value
+from lockstep.custody.policy.lists import Many
 from lockstep.custody.policy.rules import evaluate, facts_of
 from lockstep.custody.policy.sets import NO_MEMBERS, Members
 from lockstep.custody.policy.types import Action, Condition, SystemFacts
 from lockstep.custody.view.types import RequestView
+
+MAX_SHOWN = 10
+"""Values of a list that are shown."""
 
 
 class Holds(StrEnum):
@@ -101,7 +105,10 @@ def _condition(condition: Condition, answer: Answer, facts: Facts) -> ConditionT
 
 
 def _text(value: object) -> str:
-    """A value as policies write it."""
+    """A value as policies write it; of many values the first ones."""
+    if isinstance(value, Many):
+        more = f" and {len(value) - MAX_SHOWN} more" if len(value) > MAX_SHOWN else ""
+        return f"[{', '.join(_text(one) for one in value[:MAX_SHOWN])}{more}]"
     if isinstance(value, bool):
         return str(value).lower()
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)

@@ -75,11 +75,11 @@ class CallName:
 
 @dataclass(frozen=True, slots=True)
 class CallArgument:
-    """One argument (or a member of a struct in it) of one function, by position."""
+    """One argument (or a member of a struct in it) of one function, by position; see `lists` for what is said of lists."""
 
     selector: bytes
     types: tuple[str, ...]
-    path: tuple[int, ...]
+    path: tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,10 +133,19 @@ def answer(
     sets: dict[str, list[str]],
 ) -> bool | None:
     """True, False, or None for "cannot be decided"."""
-    fact = look_up(condition, body, wallet, system)
+    return compare(look_up(condition, body, wallet, system), condition, sets)
+
+
+def compare(fact: Fact, condition: dict[str, Any], sets: dict[str, list[str]]) -> bool | None:
+    """A fact against what a condition wants; of a list ("every" or "some", the facts inside)."""
     if fact is None:
         return None
     kind, value = fact
+    if kind in ("every", "some"):
+        answers = [compare(one, condition, sets) for one in value]
+        if kind == "every":
+            return False if False in answers else None if None in answers else True
+        return True if True in answers else None if None in answers else False
     operator = condition["operator"]
     given = condition["value"]
     if operator.endswith("condition_set"):
@@ -289,6 +298,11 @@ def call_fact(field: str, abi: list[dict[str, Any]], body: dict[str, Any]) -> Fa
         for part, value in zip(function["inputs"], values, strict=True):
             if field == f"{function['name']}.{part['name']}":
                 return kind_of(part["type"]), value
+            if field.startswith(f"{function['name']}.{part['name']}["):
+                if field.endswith("[count]"):
+                    return "number", len(value)
+                facts = [(kind_of(part["type"][: part["type"].rindex("[")]), one) for one in value]
+                return "every" if field.endswith("[*]") else "some", facts
     return None
 
 
@@ -321,11 +335,23 @@ def typed_message_fact(field: str, declared: dict[str, Any], body: dict[str, Any
     typed = body["params"].get("typed_data")
     if typed is None or typed["types"] != declared["types"] or typed["primary_type"] != declared["primary_type"]:
         return None
-    kind, value = typed["primary_type"], typed["message"]
-    for name in field.split("."):
-        kind = next(member["type"] for member in typed["types"][kind] if member["name"] == name)
-        value = value[name]
-    return kind_of(kind), read(kind_of(kind), value)
+    return inside(field.split("."), typed["primary_type"], typed["message"], typed["types"])
+
+
+def inside(names: list[str], kind: str, value: Any, types: dict[str, Any]) -> Fact:
+    """What dotted names lead to. Lists become ("every" or "some", the facts inside)."""
+    if not names:
+        return kind_of(kind), read(kind_of(kind), value)
+    name, _, quantifier = names[0].partition("[")
+    kind = next(member["type"] for member in types[kind] if member["name"] == name)
+    value = value[name]
+    if not quantifier:
+        return inside(names[1:], kind, value, types)
+    if quantifier == "count]":
+        return "number", len(value)
+    element = kind[: kind.rindex("[")]
+    facts = [inside(names[1:], element, one, types) for one in value]
+    return "every" if quantifier == "*]" else "some", facts
 
 
 def kind_of(name: str) -> str:

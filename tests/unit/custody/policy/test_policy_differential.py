@@ -39,6 +39,7 @@ from policy_samples import (
 )
 from tests.support.counts import examples
 
+from lockstep.chains.evm import abi_encode_call
 from lockstep.custody.policy import (
     Action,
     CompiledPolicy,
@@ -64,6 +65,18 @@ TYPED = {"types": MAIL_TYPES, "primary_type": "Mail"}
 OTHER_TYPED = {"types": {**MAIL_TYPES, "Person": MAIL_TYPES["Person"][::-1]}, "primary_type": "Mail"}
 CODE = "0x6001600055"
 
+BATCH_ABI = [
+    {
+        "type": "function",
+        "name": "batch",
+        "inputs": [{"name": "to", "type": "address[]"}, {"name": "amounts", "type": "uint256[2]"}],
+    }
+]
+BASKET_TYPES = {
+    "Basket": [{"name": "items", "type": "Item[]"}, {"name": "tags", "type": "string[][]"}],
+    "Item": [{"name": "to", "type": "address"}, {"name": "amount", "type": "uint256"}],
+}
+BASKET = {"types": BASKET_TYPES, "primary_type": "Basket"}
 PEOPLE, AMOUNTS, SELECTORS, WORDS, NOWHERE = (f"00000000-0000-7000-8000-00000000000{number}" for number in range(5))
 SETS = {
     PEOPLE: [SHOP.upper().replace("0X", "0x"), WALLET],
@@ -133,6 +146,16 @@ TRANSACTION = [
     ),
     *_number("ethereum_calldata", "transfer.amount", abi=TRANSFER_ABI + APPROVE_ABI),
     _condition("ethereum_calldata", "approve.spender", EQUAL, addresses, abi=APPROVE_ABI),
+    *[
+        one
+        for quantifier in ("[*]", "[any]")
+        for one in (
+            _condition("ethereum_calldata", f"batch.to{quantifier}", EQUAL, addresses, abi=BATCH_ABI),
+            *_number("ethereum_calldata", f"batch.amounts{quantifier}", abi=BATCH_ABI),
+            _set("ethereum_calldata", f"batch.to{quantifier}", PEOPLE, abi=BATCH_ABI),
+        )
+    ],
+    _condition("ethereum_calldata", "batch.to[count]", ORDER, st.sampled_from(("0", "1", "2")), abi=BATCH_ABI),
     _set("ethereum_transaction", "to", PEOPLE),
     _set("ethereum_transaction", "value", AMOUNTS),
     _set("ethereum_transaction", "chain_id", AMOUNTS),
@@ -144,6 +167,19 @@ TYPED_DATA = [
     *_number("ethereum_typed_data_domain", "chain_id"),
     _condition("ethereum_typed_data_domain", "verifying_contract", EQUAL, addresses),
     _condition("ethereum_typed_data_domain", "name", EQUAL + PARTS, texts),
+    *[
+        one
+        for quantifier in ("[*]", "[any]")
+        for one in (
+            _condition("ethereum_typed_data_message", f"items{quantifier}.to", EQUAL, addresses, typed_data=BASKET),
+            *_number("ethereum_typed_data_message", f"items{quantifier}.amount", typed_data=BASKET),
+            _condition(
+                "ethereum_typed_data_message", f"tags[any]{quantifier}", EQUAL + PARTS, texts, typed_data=BASKET
+            ),
+            _set("ethereum_typed_data_message", f"items{quantifier}.to", PEOPLE, typed_data=BASKET),
+        )
+    ],
+    _condition("ethereum_typed_data_message", "items[count]", ORDER, st.sampled_from("012"), typed_data=BASKET),
     _set("ethereum_typed_data_domain", "chain_id", AMOUNTS),
     _set("ethereum_typed_data_message", "contents", WORDS, typed_data=TYPED),
     _set("ethereum_typed_data_message", "from.wallet", PEOPLE, typed_data=OTHER_TYPED),
@@ -234,6 +270,11 @@ datas = st.sampled_from(
         approve_data(STRANGER, 2**255),
         "0xa9059cbb" + "ff" * 64,
         "0xdeadbeef",
+        *(
+            "0x" + abi_encode_call("batch(address[],uint256[2])", [to, [25, amount]]).hex()
+            for to in ([], [SHOP], [SHOP, STRANGER], [WALLET, SHOP])
+            for amount in (25, 31337)
+        ),
     )
 )
 amounts = st.one_of(st.sampled_from(NUMBERS).map(str), st.just(5), st.just("0x19"))
@@ -255,6 +296,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
         "authorize",
         "blind",
         "operate",
+        "basket",
     )
     kind = draw(st.sampled_from(kinds))
     chains, nonces = st.sampled_from((0, 1, 31337)), st.sampled_from((0, 1, 5, 24))
@@ -269,6 +311,16 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     if kind == "authorize":
         more = draw(st.sampled_from(({}, {"executor": "self"})))
         return authorize(draw(addresses), draw(chains), draw(nonces), **more)
+    if kind == "basket":
+        item = st.builds(lambda to, amount: {"to": to, "amount": amount}, addresses, st.sampled_from(("25", 26, "0x5")))
+        message = {
+            "items": draw(st.lists(item, max_size=3)),
+            "tags": draw(st.lists(st.lists(texts, max_size=2), max_size=2)),
+        }
+        return {
+            "method": "eth_signTypedData_v4",
+            "params": {"typed_data": {**BASKET, "domain": {"name": "Post"}, "message": message}},
+        }
     if kind == "say":
         return say(draw(texts))
     if kind == "hex":

@@ -356,6 +356,17 @@ def test_search__struct_in_a_call__is_written_where_it_belongs() -> None:
     assert found.answer is Answer.FOUND
 
 
+def test_search__conditions_on_lists__are_not_looked_into_and_nothing_is_made_up() -> None:
+    abi = [{"type": "function", "name": "batch", "inputs": [{"name": "to", "type": "address[]"}]}]
+    known = condition("ethereum_calldata", "batch.to[*]", "in", [SHOP], abi=abi)
+    strange = condition("ethereum_calldata", "batch.to[any]", "eq", STRANGER, abi=abi)
+    batches = compiled(rule("ALLOW", SEND, known, tx("value", "eq", "0")))
+
+    assert ask(SEND, batches, denied_by=(compiled(rule("ALLOW", SEND, known)),)).answer is Answer.NEVER
+    assert ask(SEND, batches, meets(SEND, tx("value", "gt", "0"))).answer is Answer.NEVER
+    assert ask(SEND, batches, meets(SEND, strange)).answer is Answer.NOT_DECIDED
+
+
 def test_search__character_that_the_solver_does_not_have__is_not_decided() -> None:
     strange = compiled(rule("ALLOW", SAY, condition("message", "content", "eq", "\U000e0001")))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 from policy_samples import (
@@ -29,7 +30,7 @@ from policy_samples import (
     tx,
 )
 
-from lockstep.chains.evm import Contract
+from lockstep.chains.evm import Contract, abi_encode_call
 from lockstep.custody.policy import Outcome, ReasonCode, evaluate, load_policy
 from lockstep.custody.view import parse_rpc, view_request
 
@@ -291,6 +292,52 @@ def test_evaluate__office_hours__end_with_the_hour_and_the_week(moment: str, is_
     seconds = int(datetime.fromisoformat(moment + "+00:00").timestamp())
 
     assert decide(say("hi"), office, system=replace(SYSTEM, current_unix_timestamp=seconds)).allowed is is_open
+
+
+PAYOUT_ABI = [
+    {
+        "type": "function",
+        "name": "payout",
+        "inputs": [
+            {
+                "name": "parts",
+                "type": "tuple[]",
+                "components": [{"name": "to", "type": "address"}, {"name": "amounts", "type": "uint256[]"}],
+            }
+        ],
+    }
+]
+
+
+def payout(*parts: tuple[str, list[int]]) -> dict[str, Any]:
+    return send(to=TOKEN, data="0x" + abi_encode_call("payout((address,uint256[])[])", [list(parts)]).hex())
+
+
+def test_evaluate__list_in_a_call__every_element_must_hold_or_any_one_does() -> None:
+    def parts(field: str, operator: str, value: Any) -> dict[str, Any]:
+        return condition("ethereum_calldata", f"payout.parts{field}", operator, value, abi=PAYOUT_ABI)
+
+    limited = compiled(
+        rule(
+            "ALLOW",
+            SEND,
+            parts("[*].to", "in", [SHOP, WALLET]),
+            parts("[*].amounts[*]", "lte", "100"),
+            parts("[count]", "lte", "2"),
+        ),
+        rule("DENY", SEND, parts("[any].amounts[any]", "eq", "13")),
+    )
+
+    assert decide(payout((SHOP, [100, 5]), (WALLET, [])), limited).allowed
+    assert decide(payout(), limited).allowed
+    for denied in (
+        payout((SHOP, [1]), (STRANGER, [1])),
+        payout((SHOP, [1]), (WALLET, [1, 101])),
+        payout((SHOP, [1]), (WALLET, [5, 13])),
+        payout((SHOP, []), (SHOP, []), (SHOP, [])),
+        send(to=TOKEN, data=transfer_data()),
+    ):
+        assert not decide(denied, limited).allowed
 
 
 def test_evaluate__message_that_is_not_text__has_no_content_to_compare() -> None:

@@ -204,6 +204,15 @@ def test_parse_policy__too_large__is_refused_before_it_is_read() -> None:
     assert "rules[0].conditions" in faults(policy(rule("ALLOW", SEND, *[tx("to", "eq", SHOP)] * 51)))
 
 
+LISTS = [
+    {
+        "type": "function",
+        "name": "payout",
+        "inputs": [{"name": "to", "type": "address[]"}, {"name": "grid", "type": "uint8[2][]"}],
+    }
+]
+
+
 def call(field: str, value: Any = "5", operator: str = "lte", abi: Any = TRANSFER_ABI) -> dict[str, Any]:
     return condition("ethereum_calldata", field, operator, value, abi=abi)
 
@@ -227,6 +236,15 @@ def call(field: str, value: Any = "5", operator: str = "lte", abi: Any = TRANSFE
         (call("transfer"), "field"),
         (call("transfer."), "field"),
         (call("transfer.amount.more"), "field"),
+        (call("transfer.amount[*]"), "field"),
+        (call("payout.to", abi=LISTS), "field"),
+        (call("payout.to[0]", abi=LISTS), "field"),
+        (call("payout.to[*].more", abi=LISTS), "field"),
+        (call("payout.to[count].more", abi=LISTS), "field"),
+        (call("payout.to[count][*]", abi=LISTS), "field"),
+        (call("payout.grid[*]", abi=LISTS), "field"),
+        (call("payout.to[count]", "many", abi=LISTS), "value"),
+        (call("payout.to[any]", "5", "lte", abi=LISTS), "operator"),
         (call("transfer.to", SHOP, "gt"), "operator"),
         (call("function_name", "transfer", "starts_with"), "operator"),
         (call("function_name", "approve", "eq"), "value"),

@@ -16,6 +16,7 @@ import z3
 
 from lockstep.custody.policy import fields
 from lockstep.custody.policy.compile import CompiledPolicy, CompiledRule
+from lockstep.custody.policy.lists import speaks_of_lists
 from lockstep.custody.policy.proofs.types import Search
 from lockstep.custody.policy.sets import MAX_TEXT, OPERATORS, set_id_of
 from lockstep.custody.policy.types import CallArgument, CallName, Condition, Fact, MessageMember, Operator, Target
@@ -107,6 +108,8 @@ class Model:
         """(whether it can be decided, whether it holds if it can)."""
         if fields.undecidable(self.method, condition.field_source, condition.field) is not None:
             return z3.BoolVal(False), z3.BoolVal(False)
+        if isinstance(condition.target, CallArgument | MessageMember) and speaks_of_lists(condition.target.path):
+            return self._on_list(condition, condition.target)
         is_present, value = self._fact(condition.target, condition.value_type)
         if condition.operator in OPERATORS:
             set_id = set_id_of(condition)
@@ -115,6 +118,13 @@ class Model:
             is_member = self._membership(set_id, value, condition.value_type)
             return is_present, is_member if condition.operator is Operator.IN_CONDITION_SET else z3.Not(is_member)
         return is_present, _compare(condition, value)
+
+    def _on_list(self, condition: Condition, target: CallArgument | MessageMember) -> tuple[Any, Any]:
+        """Lists are not looked into: each condition on them may hold or not, the same one everywhere alike."""
+        name = f"{target} {condition.operator} {condition.values}"
+        if condition.operator in OPERATORS and set_id_of(condition) not in self._search.sets:
+            return z3.Bool(f"decided {name}"), z3.Bool(f"holds {name}")  # of an empty list nothing is looked up
+        return self._presence(target, name), z3.Bool(f"holds {name}")
 
     def _membership(self, set_id: str, value: Any, kind: ValueType) -> Any:
         function = self._members.get(set_id)

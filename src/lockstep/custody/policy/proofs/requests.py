@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from lockstep.chains.evm import abi_encode
+from lockstep.custody.policy.lists import Path
 from lockstep.custody.policy.proofs.model import DATA, SELECTOR, TO, TRANSACTIONS, Solution
 from lockstep.custody.policy.proofs.types import Example
 from lockstep.custody.policy.types import CallArgument, Fact, MessageMember, SystemFacts
@@ -121,7 +122,7 @@ def _plain_value(kind: str) -> Any:
     return bytes(int(kind[5:] or 0)) if kind.startswith("bytes") else 0
 
 
-def _put(values: list[Any], path: tuple[int, ...], value: FieldValue) -> None:
+def _put(values: Any, path: Path, value: FieldValue) -> None:
     for at in path[:-1]:
         values = values[at]
     values[path[-1]] = value
