@@ -145,6 +145,8 @@ class Shadow(Model):
     same: int
     newly_allowed: int
     newly_denied: int
+    undecided: int
+    """How many depend on how much of a limit was used."""
     not_kept: int
     """How many could not be asked again."""
     differences: tuple[ShadowDifference, ...]

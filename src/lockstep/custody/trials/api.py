@@ -59,6 +59,7 @@ class ShadowOut(Strict):
     same: int
     newly_allowed: int
     newly_denied: int
+    undecided: int = Field(description="How many depend on how much of a limit was used.")
     not_kept: int = Field(description="How many of them were not kept, so that they cannot be asked again.")
     differences: list[DifferenceOut] = Field(description="The newest first.")
 
@@ -156,6 +157,7 @@ def _shadow(found: Shadow) -> ShadowOut:
         same=found.same,
         newly_allowed=found.newly_allowed,
         newly_denied=found.newly_denied,
+        undecided=found.undecided,
         not_kept=found.not_kept,
         differences=[
             DifferenceOut(

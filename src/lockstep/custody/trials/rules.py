@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from lockstep.chains.evm import Address, parse_chain
 from lockstep.custody.policy import CompiledPolicy, Members, evaluate, questions
+from lockstep.custody.policy.compile import CompiledRule
 from lockstep.custody.policy.sets import Question
 from lockstep.custody.trials.types import Difference, PastRequest, Said, Shadow
 from lockstep.custody.view import RequestView, TransactionDraft, parse_rpc, view_draft, view_request
 from lockstep.kit.errors import LockstepError
 
 PolicyKey = tuple[str, int]
+REFERENCE: Final = "reference"
+"""Source of facts about how much of a limit is used."""
 Asked = tuple[PastRequest, RequestView, Sequence[CompiledPolicy]]
 """A request that can be asked again: its view, and the policies to ask."""
 
@@ -39,9 +44,12 @@ def prepare(
 
 def compare(past: Sequence[PastRequest], asked: Sequence[Asked], members: Members) -> Shadow:
     """What is said now, against what was said then."""
-    differences = []
+    differences, undecided = [], 0
     for one, view, policies in asked:
         verdict = evaluate(view, policies, one.system, members)
+        if not verdict.allowed and evaluate(view, [_at_best(each) for each in policies], one.system, members).allowed:
+            undecided += 1
+            continue
         if verdict.allowed != one.said.allowed:
             now = Said(
                 allowed=verdict.allowed,
@@ -62,10 +70,39 @@ def compare(past: Sequence[PastRequest], asked: Sequence[Asked], members: Member
             )
     return Shadow(
         requests=len(past),
-        same=len(asked) - len(differences),
+        same=len(asked) - len(differences) - undecided,
+        undecided=undecided,
         not_kept=len(past) - len(asked),
         differences=tuple(differences),
     )
+
+
+def _at_best(policy: CompiledPolicy) -> CompiledPolicy:
+    """The policy as if every condition on a limit came out well: those of ALLOW rules hold, those of DENY rules do not.
+
+    How much of a limit was used then is not known. Without it such conditions cannot be decided, which is the worst that
+    they can be; where the best comes to the same, the limit does not matter.
+    """
+    if not any(one for rules in (*policy.denies.values(), *policy.allows.values()) for one in rules if _speaks(one)):
+        return policy
+    denies = {method: tuple(one for one in rules if not _speaks(one)) for method, rules in policy.denies.items()}
+    allows = {method: tuple(_without_limits(one) for one in rules) for method, rules in policy.allows.items()}
+    return replace(policy, denies=denies, allows=allows)
+
+
+def _speaks(compiled: CompiledRule) -> bool:
+    """Whether a rule speaks of limits."""
+    return any(condition.field_source == REFERENCE for condition in compiled.rule.conditions)
+
+
+def _without_limits(compiled: CompiledRule) -> CompiledRule:
+    kept = [
+        (condition, check)
+        for condition, check in zip(compiled.rule.conditions, compiled.checks, strict=True)
+        if condition.field_source != REFERENCE
+    ]
+    rule = replace(compiled.rule, conditions=tuple(condition for condition, _ in kept))
+    return CompiledRule(rule, tuple(check for _, check in kept))
 
 
 def view_of(past: PastRequest) -> RequestView | None:

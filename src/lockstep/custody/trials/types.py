@@ -62,6 +62,8 @@ class Shadow:
     requests: int
     """How many were looked at."""
     same: int
+    undecided: int
+    """How many depend on how much of a limit was used."""
     not_kept: int
     """How many of them could not be asked again, because they were not kept."""
     differences: tuple[Difference, ...]
