@@ -280,7 +280,7 @@ TAMPERINGS = {
     "item changed": "update condition_set_items set value = '{alice}'",
     "row changed": "update condition_sets set content_hash = sha256(convert_to('address' || chr(10), 'UTF8'))",
     "revision put back": "update condition_sets set revision = 1",
-    "given to a user": "update condition_sets set owner_user_id = '00000000-0000-7000-8000-000000000001'",
+    "given to a user": "update condition_sets set owner_user_id = (select min(id) from users)",
     "seal taken away": "delete from seals where kind = 'condition_set'",
     "seal of another set": "update seals set code = sha256('x') where kind = 'condition_set'",
     "policy no longer noted": "delete from policy_condition_sets",
