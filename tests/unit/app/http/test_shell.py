@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.app.http import Authenticate, HttpConfig, create_app, read_json
 from lockstep.app.http.body import MAX_DEPTH
-from lockstep.custody import Principal
+from lockstep.custody import NO_BODY, Principal, RequestSignatures
+from lockstep.custody.authority.proofs import RequestProof
 from lockstep.custody.errors import AppCredentialsInvalid, WalletNotFound
+from lockstep.kit.clock import SystemClock
 from lockstep.kit.database import DatabaseUnavailable
 from lockstep.kit.errors import LockstepError, Stop
 from lockstep.kit.ids import AppId
@@ -402,3 +404,54 @@ async def test_openapi__every_route__declares_own_and_shared_refusals() -> None:
     assert "401" in mine["responses"]
     assert {"bearer": []} in mine["security"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+# --- owners' signatures -----------------------------------------------------------------------------------------------
+
+
+class Signatures(RequestSignatures):
+    """Notes what it is given to verify."""
+
+    def __init__(self) -> None:
+        super().__init__("https://api.example", SystemClock())
+        self.seen: list[Any] = []
+
+    def read(self, method: str, target: str, headers: Any, body: object = NO_BODY) -> RequestProof:
+        self.seen.append((method, target, body))
+        return RequestProof(b"", [], SystemClock().now())
+
+
+async def test_signed_request__body_of_the_route__is_the_object_that_was_verified() -> None:
+    signatures, given = Signatures(), []
+
+    def routes(authenticate: Authenticate) -> Sequence[APIRouter]:
+        router = APIRouter()
+
+        @router.post("/signed")
+        async def signed(body: dict[str, Any], principal: Annotated[Principal, Depends(authenticate)]) -> None:
+            given.append((body["inner"], principal.proof))
+
+        @router.delete("/signed")
+        async def bare(principal: Annotated[Principal, Depends(authenticate)]) -> None:
+            given.append((None, principal.proof))
+
+        return [router]
+
+    config = HttpConfig(public_url="https://api.example", trusted_hosts=["api.example"])
+    app = create_app(config, checker=Custody(), probes={}, routers=routes, signatures=signatures)
+    headers = {**KNOWN, "X-Authorization-Signature": "AAAA"}
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="https://api.example") as client:
+        body = {"inner": {"value": 1}}
+        assert (await client.post("/v1/signed?a=%20b", json=body, headers=headers)).status_code == 200
+        assert (await client.delete("/v1/signed", headers=headers)).status_code == 200
+        assert (await client.post("/v1/signed", json=body, headers=KNOWN)).status_code == 200
+        twice = await client.post("/v1/signed", content=b'{"inner": 1, "inner": 2}', headers=headers)
+    assert twice.json()["code"] in ("duplicate_member", "media_type_not_supported")
+    (posted, deleted), (first, second, third) = signatures.seen, given
+    assert posted[:2] == ("POST", "/v1/signed?a=%20b")
+    assert posted[2]["inner"] is first[0]
+    assert deleted == ("DELETE", "/v1/signed", NO_BODY)
+    assert first[1] is not None
+    assert second[1] is not None
+    assert third[1] is None, "nobody signed"

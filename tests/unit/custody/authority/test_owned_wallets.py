@@ -123,6 +123,25 @@ async def test_rpc__signed_for_another_wallet_body_or_key__is_refused(app: Calle
     assert (await app.call("POST", path, message(), headers=signed())).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "shadow",
+    [
+        {"destination": BOB},
+        {"params": {"transaction": {"to": BOB, "value": "1", "destination": BOB}}},
+        {"params": {"transaction": {"to": BOB, "value": "1"}, "to": BOB}},
+        {"caip2": CHAIN, "chain": "eip155:1"},
+    ],
+    ids=["envelope", "transaction", "params", "chain"],
+)
+async def test_trap_20__second_field_for_what_is_signed__is_refused(
+    world: World, app: Caller, shadow: dict[str, Any]
+) -> None:
+    """What the owner signs, what policies see and what the wallet signs are one reading of one body."""
+    _, path = await owned(app, 1, A)
+    await app.signed(A).refused(422, "rpc_invalid", "POST", path, {**send(), **shadow}, once())
+    assert signatures(world) == 0
+
+
 async def test_revoke__while_the_signer_works__releases_nothing(world: World, app: Caller) -> None:
     wallet, path = await owned(app)
     a = (await app.get(f"/key-quorums/{wallet['owner_id']}"))["authorization_key_ids"][0]
