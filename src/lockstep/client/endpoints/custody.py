@@ -74,6 +74,7 @@ def get_wallet(wallet_id: str) -> Request[Wallet]:
 def list_wallets(
     *,
     user_id: str | None = None,
+    owner_id: str | None = None,
     address: str | None = None,
     external_id: str | None = None,
     chain_type: str | None = None,
@@ -87,6 +88,7 @@ def list_wallets(
         "/v1/wallets",
         Wallet,
         user_id=user_id,
+        owner_id=owner_id,
         address=address,
         external_id=external_id,
         chain_type=chain_type,

@@ -93,6 +93,7 @@ def registry_router(registry: WalletRegistry, authenticate: Authenticate) -> API
     async def list_wallets(
         principal: Annotated[Principal, caller],
         user_id: Annotated[str | None, Query(max_length=64, description="Owner.")] = None,
+        owner_id: Annotated[str | None, Query(max_length=64, description="Authorization key or quorum.")] = None,
         address: Annotated[str | None, Query(max_length=64)] = None,
         external_id: Annotated[str | None, Query(max_length=64)] = None,
         chain_type: Literal["ethereum"] | None = None,
@@ -108,6 +109,7 @@ def registry_router(registry: WalletRegistry, authenticate: Authenticate) -> API
         shown = parse_fields(fields, WalletOut.model_fields)
         wanted = WalletFilter(
             user_id=user_id,
+            owner_id=owner_id,
             address=None if address is None else parse_address(address),
             external_id=external_id,
             chain_type=chain_type,

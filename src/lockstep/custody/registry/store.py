@@ -74,6 +74,9 @@ async def list_wallets(
         if value is not None:
             conditions.append(condition)
             params.append(value)
+    if wanted.owner_id is not None:
+        conditions.append("(owner_key_id = %s or owner_quorum_id = %s)")
+        params += [wanted.owner_id, wanted.owner_id]
     if quorum_ids:
         conditions.append("(owner_user_id = %s or owner_quorum_id = any(%s))")
         params += [wanted.user_id, list(quorum_ids)]

@@ -31,6 +31,8 @@ class WalletFilter:
     """Which wallets are meant; a member that is None leaves nothing out."""
 
     user_id: str | None = None
+    owner_id: str | None = None
+    """Authorization key or quorum."""
     address: str | None = None
     """0x and lower-case hex."""
     external_id: str | None = None

@@ -294,8 +294,10 @@ async def test_wallet__changes_by_its_owner_only__except_freezing(app: Caller) -
 async def test_wallet__given_to_a_key_and_taken_away_again(app: Caller) -> None:
     wallet = await app.wallet()
     path, key = f"/wallets/{wallet['id']}", await app.register(A)
+    assert (await app.get(f"/wallets?owner_id={key}"))["items"] == []
     given = await app.done("PATCH", path, {"owner_id": key})
     assert given["owner_id"] == key
+    assert (await app.get(f"/wallets?owner_id={key}"))["items"] == [given]
     await app.refused(401, "authorization_insufficient", "PATCH", path, {"owner_id": None})
     freed = await app.signed(A).done("PATCH", path, {"owner_id": None})
     assert freed["owner_id"] is None
