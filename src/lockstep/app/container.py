@@ -157,6 +157,7 @@ class Container:
             custody=self.custody,
             authority=self.authority,
             audit=self.audit,
+            seals=self.seals,
             box=answers,
             origin=settings.http.public_url,
             clock=self.clock,

@@ -42,6 +42,7 @@ from lockstep.custody.base import require_app_or_user
 from lockstep.custody.errors import IdempotencyInProgress
 from lockstep.custody.idempotency import Claim, Outcome, ResponseBox, claim_for
 from lockstep.custody.idempotency.service import KEEP, LOCK
+from lockstep.custody.seals import Content, Kind, Seals, contents
 from lockstep.custody.service import CustodyService
 from lockstep.custody.types import Principal
 from lockstep.kit.canonical import canonical_json
@@ -71,6 +72,7 @@ class ApprovalService:
         custody: CustodyService,
         authority: AuthorityService,
         audit: AuditLog,
+        seals: Seals,
         box: ResponseBox,
         origin: str,
         clock: Clock,
@@ -81,7 +83,7 @@ class ApprovalService:
             origin: public origin of the deployment.
         """
         self._database, self._custody, self._authority = database, custody, authority
-        self._audit, self._box, self._clock = audit, box, clock
+        self._audit, self._seals, self._box, self._clock = audit, seals, box, clock
         self._origin = origin.rstrip("/")
 
     # --- asking -------------------------------------------------------------------------------------------------------
@@ -140,6 +142,7 @@ class ApprovalService:
             if owner is None:
                 raise ApprovalNotNeeded
             await store.insert_approval(uow, approval)
+            await self._seals.add(uow, app_id, Kind.APPROVAL, {approval.id: _content(approval, is_over=False)})
             self._note(uow, principal.label, approval, "approval.created")
         return self._view(approval, owner)
 
@@ -193,12 +196,12 @@ class ApprovalService:
             approval, owner = await self._visible(uow, principal, found)
             if self._status(approval) != "pending":
                 raise ApprovalClosed(f"the approval is {self._status(approval)}", status=self._status(approval))
-            signed = _signature_of(principal, approval, owner, pair, now)
+            signed = self._sealed(approval, _signature_of(principal, approval, owner, pair, now))
             if await store.insert_signature(uow, approval, signed):
                 approval = replace(approval, signatures=(*approval.signatures, signed))
                 self._note(uow, principal.label, approval, "approval.authorized", holder=signed.holder)
             assert owner is not None, "who may sign it owns it"
-            is_enough = authorise(owner, ApprovalProof(approval)).is_enough
+            is_enough = authorise(owner, self._proof(approval)).is_enough
             if is_enough:
                 await store.start(uow, approval, now, now + LOCK)
         if is_enough:
@@ -218,6 +221,7 @@ class ApprovalService:
             if self._status(approval) != "pending":
                 raise ApprovalClosed(f"the approval is {self._status(approval)}", status=self._status(approval))
             await store.finish(uow, approval, "rejected", self._clock.now())
+            await self._seal_end(uow, approval)
             self._note(uow, principal.label, approval, "approval.rejected")
         return await self.get(principal, approval_id)
 
@@ -244,9 +248,12 @@ class ApprovalService:
 
     async def _carry_out(self, approval: Approval, started_at: datetime) -> None:
         """Do what was approved, unless it is done; what fails in passing stays due."""
-        principal = Principal(kind="app", app_id=approval.app_id, proof=ApprovalProof(approval))
+        principal = Principal(kind="app", app_id=approval.app_id, proof=self._proof(approval))
         request = approval.operation
         try:
+            async with self._database.tenant(approval.app_id) as uow:
+                content = _content(approval, is_over=False)
+                await self._seals.check(uow, approval.app_id, [(Kind.APPROVAL, approval.id, content)])
             operation = read_operation(request.method, request.path, request.body)
             if operation.kind == "wallet_rpc":
                 await self._sign(approval, operation, principal, started_at)
@@ -291,12 +298,18 @@ class ApprovalService:
         claim = _claim(approval, Principal(kind="app", app_id=approval.app_id))
         sealed = None if outcome is None else self._box.seal(claim, outcome.body)
         if await store.finish(uow, approval, status, self._clock.now(), reason_code=reason_code, response=sealed):
+            await self._seal_end(uow, approval)
             holders = [one.holder for one in approval.signatures]
             facts: dict[str, object] = {
                 "authorized_by": holders,
                 **({"reason_code": reason_code} if reason_code else {}),
             }
             self._note(uow, f"app:{approval.app_id}", approval, f"approval.{status}", **facts)
+
+    async def _seal_end(self, uow: UnitOfWork, approval: Approval) -> None:
+        """Whoever brings an approval back in the database has it carried out no second time."""
+        contents_of = (_content(approval, is_over=False), _content(approval, is_over=True))
+        await self._seals.change(uow, approval.app_id, Kind.APPROVAL, approval.id, *contents_of)
 
     # --- shared -------------------------------------------------------------------------------------------------------
 
@@ -317,6 +330,12 @@ class ApprovalService:
             return await find_owner(uow, approval.app_id, operation.resource_id)
         return await store.find_wallet_owner(uow, approval.app_id, operation.resource_id)
 
+    def _sealed(self, approval: Approval, signed: HolderSignature) -> HolderSignature:
+        if signed.signature is not None:
+            return signed
+        content = _user_content(approval, signed.holder)
+        return replace(signed, seal=self._seals.code("approval_signature", signed.holder, content))
+
     async def _visible(
         self, uow: UnitOfWork, principal: Principal, found: Approval | None
     ) -> tuple[Approval, Owner | None]:
@@ -326,6 +345,16 @@ class ApprovalService:
         if not _may_see(principal, owner):
             raise ApprovalNotFound
         return found, owner
+
+    def _proof(self, approval: Approval) -> ApprovalProof:
+        """What has been collected and is believed: signatures are verified by who asks, the words of users are sealed."""
+        believed = [
+            one
+            for one in approval.signatures
+            if one.signature is not None
+            or self._seals.is_sealed("approval_signature", one.holder, _user_content(approval, one.holder), one.seal)
+        ]
+        return ApprovalProof(replace(approval, signatures=believed))
 
     def _status(self, approval: Approval) -> Status:
         is_late = approval.status == "pending" and self._clock.now() >= approval.expires_at
@@ -338,7 +367,7 @@ class ApprovalService:
             response = self._box.open(claim, approval.response)
         return ApprovalView(
             approval=replace(approval, status=self._status(approval)),
-            authorisation=None if owner is None else authorise(owner, ApprovalProof(approval)),
+            authorisation=None if owner is None else authorise(owner, self._proof(approval)),
             response=response,
         )
 
@@ -357,6 +386,14 @@ class ApprovalService:
                 correlation_id=current_correlation_id(),
             ),
         )
+
+
+def _content(approval: Approval, *, is_over: bool) -> Content:
+    return contents.of_approval(approval.app_id, approval.payload_digest, is_over=is_over)
+
+
+def _user_content(approval: Approval, holder: str) -> Content:
+    return contents.of_user_approval(approval.app_id, approval.id, holder)
 
 
 def _may_see(principal: Principal, owner: Owner | None) -> bool:

@@ -15,7 +15,7 @@ from lockstep.kit.ids import AppId
 
 _APPROVAL = """
 select a.*, (select coalesce(jsonb_agg(jsonb_build_object('holder', s.holder, 'signature', encode(s.signature, 'hex'),
-    'signed_at', s.signed_at) order by s.signed_at, s.holder), '[]'::jsonb) from approval_signatures s
+    'signed_at', s.signed_at, 'seal', encode(s.seal, 'hex')) order by s.signed_at, s.holder), '[]'::jsonb) from approval_signatures s
     where s.app_id = a.app_id and s.approval_id = a.id) as signatures
 from approvals a
 """
@@ -82,9 +82,9 @@ async def list_approvals(
 async def insert_signature(uow: UnitOfWork, approval: Approval, signed: HolderSignature) -> bool:
     """False when this holder has authorised already."""
     touched = await uow.execute(
-        "insert into approval_signatures (app_id, approval_id, holder, signature, signed_at) values (%s, %s, %s, %s, %s)"
-        " on conflict do nothing",
-        (approval.app_id, approval.id, signed.holder, signed.signature, signed.signed_at),
+        "insert into approval_signatures (app_id, approval_id, holder, signature, signed_at, seal)"
+        " values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
+        (approval.app_id, approval.id, signed.holder, signed.signature, signed.signed_at, signed.seal),
     )
     return touched == 1
 
@@ -188,6 +188,7 @@ def _signatures(values: Sequence[Row]) -> tuple[HolderSignature, ...]:
             holder=value["holder"],
             signature=None if value["signature"] is None else bytes.fromhex(value["signature"]),
             signed_at=datetime.fromisoformat(value["signed_at"]),
+            seal=None if value["seal"] is None else bytes.fromhex(value["seal"]),
         )
         for value in values
     )

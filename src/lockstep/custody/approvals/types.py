@@ -36,6 +36,8 @@ class HolderSignature:
     signature: bytes | None = field(repr=False)
     """r ‖ s over the payload; None for a user."""
     signed_at: datetime
+    seal: bytes | None = None
+    """Code of a user's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,16 @@ def of_condition_set(
     return (app_id, owner_user_id, value_type, str(revision), content_hash.hex())
 
 
+def of_approval(app_id: str, payload_digest: bytes, *, is_over: bool) -> Content:
+    """What may be carried out once enough have approved it, and was not yet."""
+    return (app_id, payload_digest.hex(), is_over)
+
+
+def of_user_approval(app_id: str, approval_id: str, holder: str) -> Content:
+    """A user's word for an approval; its code is in its own row, as it never changes."""
+    return (app_id, approval_id, holder)
+
+
 def of_kill_switch(switch_id: str | None, engaged_by: str | None) -> Content:
     """What stops an app or the deployment now; None: nothing does."""
     return (switch_id, engaged_by)

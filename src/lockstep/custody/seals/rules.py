@@ -30,6 +30,7 @@ class Kind(StrEnum):
     KEY_QUORUM = "key_quorum"
     ACCOUNT = "account"
     CONDITION_SET = "condition_set"
+    APPROVAL = "approval"
     KILL_SWITCH = "kill_switch"
 
 

@@ -125,6 +125,7 @@ def approvals(world: World, authority: AuthorityService) -> ApprovalService:
         custody=world.custody,
         authority=authority,
         audit=world.audit,
+        seals=world.seals,
         box=ResponseBox(bytes(32)),
         origin=ORIGIN,
         clock=world.clock,

@@ -266,23 +266,56 @@ async def test_kill__while_the_signer_is_away__is_taken_up_again(
     assert signatures(world) == 1
 
 
-@pytest.mark.parametrize("body", [message(), send()])
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Dying(ApprovalService):
+    """Dies between the work and the note that it is done."""
+
+    async def _end(self, *_: object, **__: object) -> None:
+        raise Killed
+
+
+@pytest.mark.parametrize("place", [0, 1])
 async def test_kill__between_the_signature_and_the_end__is_done_once(
-    world: World, app: Caller, approvals: ApprovalService, body: dict[str, Any]
+    world: World, app: Caller, approvals: ApprovalService, place: int
 ) -> None:
-    """The process dies when the answer is kept and the approval is not ended: as if the last write had not been."""
-    made = await case(app, body)
+    made = await case(app, (message(), send())[place])
     await made.sign(A)
-    done = await made.sign(B)
+    dying = object.__new__(Dying)
+    dying.__dict__.update(approvals.__dict__)
+    itself = Principal(kind="app", app_id=AppId(app.headers["X-App-Id"]))
+    with pytest.raises(Killed):
+        await dying.authorize(itself, made.approval["id"], B.sign(made.approval["payload"]))
+    assert (await made.now())["status"] == "processing"
+    world.clock.advance(LOCK)
+    await asyncio.gather(*(approvals.resume() for _ in range(3)))
+    assert (await made.now())["status"] == "executed"
+    assert signatures(world) == 1
+
+
+@pytest.mark.parametrize("what", ["signature", "change"])
+async def test_attack__what_is_over_brought_back_in_the_database__is_not_done_again(
+    world: World, app: Caller, approvals: ApprovalService, what: str
+) -> None:
+    made = await case(app)
+    if what == "change":
+        asked = {"method": "PATCH", "path": f"/v1/wallets/{made.wallet['id']}", "body": {"display_name": "once"}}
+        made = replace(made, approval=await app.done("POST", "/approvals", asked))
+    await made.sign(A)
+    await made.sign(B)
+    version = (await app.get(f"/wallets/{made.wallet['id']}"))["version"]
     async with world.database.system("test") as uow:
         await uow.execute(
             "update approvals set status = 'processing', response = null, finished_at = null, due_at = %s where id = %s",
             (world.clock.now(), made.approval["id"]),
         )
-    assert await approvals.resume() == 1
-    again = await made.now()
-    assert (again["status"], again["response"]) == ("executed", done["response"])
-    assert signatures(world) == 1
+        await uow.execute("delete from idempotency_keys where true")
+    await approvals.resume()
+    assert (await made.now())["status"] == "processing", "an operator must look at it"
+    assert signatures(world) == (1 if what == "signature" else 0)
+    assert (await app.get(f"/wallets/{made.wallet['id']}"))["version"] == version
 
 
 async def half_done(world: World, app: Caller, signature: bytes, key_id: str) -> Case:
