@@ -4,7 +4,7 @@ create table seals (
     app_id text not null,
     revision bigint not null check (revision > 0),
     code bytea not null check (octet_length(code) = 32),
-    primary key (kind, id)
+    primary key (id, kind)
 );
 comment on table seals is 'A keyed code over every row that carries authority: who edits such a row, or brings back an older one, gets nothing signed.';
 comment on column seals.kind is 'What is sealed: wallet, session, policy, app, secret and so on.';
@@ -21,16 +21,17 @@ comment on column login_tokens.seal is 'Keyed code over the token: one that was 
 alter table signing_decisions add column seal bytea check (octet_length(seal) = 32);
 comment on column signing_decisions.seal is 'Keyed code over the decision: one that was written past the service signs nothing.';
 
-create function lockstep_owner_rows(of_app text, of_key text, of_quorum text) returns table (kind text, id text)
-language sql stable as $$
+create function lockstep_owner_ids(of_app text, of_key text, of_quorum text) returns text[] language sql stable as $$
     with quorums as (
         select of_quorum as id where of_quorum is not null
         union select m.child_id from key_quorum_members m
         where m.app_id = of_app and m.quorum_id = of_quorum and m.child_id is not null
     )
-    select 'authorization_key', of_key where of_key is not null
-    union all select 'key_quorum', q.id from quorums q
-    union all select 'authorization_key', m.key_id from key_quorum_members m
-        where m.app_id = of_app and m.quorum_id in (select q.id from quorums q) and m.key_id is not null
+    select array_agg(found.id) from (
+        select of_key as id
+        union all select q.id from quorums q
+        union all select m.key_id from key_quorum_members m
+            where m.app_id = of_app and m.quorum_id in (select q.id from quorums q) and m.key_id is not null
+    ) found where found.id is not null
 $$;
-comment on function lockstep_owner_rows(text, text, text) is 'The keys and quorums in an owner, whose seals are read with it; which of them must be there is not left to this.';
+comment on function lockstep_owner_ids(text, text, text) is 'The keys and quorums in an owner, whose seals are read with it; which of them must be there is not left to this.';

@@ -36,7 +36,7 @@ async def put_seals(uow: UnitOfWork, app_id: str, seals: Mapping[tuple[str, str]
         " select q.kind, q.id, %s, q.revision, q.code"
         " from unnest(%b::text[], %b::text[], %b::bigint[], %b::bytea[]) as q (kind, id, revision, code)"
         " order by q.kind, q.id"
-        " on conflict (kind, id) do update set revision = excluded.revision, code = excluded.code"
+        " on conflict (id, kind) do update set revision = excluded.revision, code = excluded.code"
         " where seals.app_id = excluded.app_id and seals.revision = excluded.revision - 1",
         (
             app_id,

@@ -45,14 +45,10 @@ _AUTHORITY_COLUMNS = """
     (select coalesce(jsonb_object_agg(coalesce(k.app_id, ''), jsonb_build_array(k.id, k.engaged_by)), '{}'::jsonb)
      from kill_switches k where k.released_at is null and (k.app_id is null or k.app_id = w.app_id)) as stops,
     (select coalesce(jsonb_agg(jsonb_build_array(z.kind, z.id, z.revision, encode(z.code, 'hex'))), '[]'::jsonb)
-     from seals z where z.app_id in (w.app_id, '')
-     and (z.kind, z.id) in (select * from unnest(
-        array['app', 'wallet', 'session', 'user', 'kill_switch', 'kill_switch']
-        || array_fill('policy'::text, array[cardinality(w.policy_ids || coalesce(s.policy_ids, '{}'))]),
-        array[w.app_id, w.id, coalesce(s.id, ''), coalesce(w.owner_user_id, ''), w.app_id, '']
-        || w.policy_ids || coalesce(s.policy_ids, '{}')
-     ) union all select * from lockstep_owner_rows(w.app_id, w.owner_key_id, w.owner_quorum_id)
-     union all select 'authorization_key', s.authorization_key_id)) as seals
+     from seals z where z.id = any(array[w.app_id, w.id, s.id, w.owner_user_id, s.authorization_key_id, '']
+        || w.policy_ids || s.policy_ids || case when w.owner_key_id is null and w.owner_quorum_id is null then null
+            else lockstep_owner_ids(w.app_id, w.owner_key_id, w.owner_quorum_id) end)
+     and z.kind <> 'app_access') as seals
 """
 
 _AUTHORITIES = (
