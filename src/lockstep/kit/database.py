@@ -45,6 +45,12 @@ class DatabaseFull(Retry):
     code = "database_full"
 
 
+class DatabaseContended(Retry):
+    """Two transactions waited for each other, and this one was undone; nothing was written. Try again in a moment."""
+
+    code = "database_contended"
+
+
 class PoolExhausted(Retry):
     """Every database connection is busy; try again in a moment."""
 
@@ -278,6 +284,8 @@ class Database:
                 raise DatabaseUnavailable from error
             if error.sqlstate is not None and error.sqlstate.startswith("53"):  # insufficient resources
                 raise DatabaseFull from error
+            if isinstance(error, psycopg.errors.DeadlockDetected):
+                raise DatabaseContended from error
             raise
         except LockstepError:
             if uow is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from lockstep.kit.database import Database, UnitOfWork
+from lockstep.kit.database import Database, DatabaseContended, UnitOfWork
 
 _INSERT = "insert into outbox (topic, type, object_id, version, data) values ('t', 't', %s, 1, '{}')"
 
@@ -75,3 +77,20 @@ async def test_savepoint__a_part_fails__only_that_is_undone(database: Database) 
             await uow.execute(_INSERT, ("after",))
 
     assert await _ids(database) == ["before", "after"]
+
+
+async def test_transactions__that_wait_for_each_other__one_is_undone_and_may_try_again(database: Database) -> None:
+    both = asyncio.Barrier(2)
+
+    async def lock(first: int, second: int) -> None:
+        async with database.system("test") as uow:
+            await uow.execute(_INSERT, (f"work {first}",))
+            await uow.execute("select pg_advisory_xact_lock(%s)", (first,))
+            await both.wait()
+            await uow.execute("select pg_advisory_xact_lock(%s)", (second,))
+
+    results = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+
+    assert sorted(type(result).__name__ for result in results) == ["DatabaseContended", "NoneType"]
+    assert all(result is None or isinstance(result, DatabaseContended) for result in results)
+    assert len(await _ids(database)) == 1
