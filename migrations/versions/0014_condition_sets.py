@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision, down_revision = "0014", "0012"
+revision, down_revision = "0014", "0013"
 
 
 def upgrade() -> None:

@@ -143,6 +143,8 @@ class CountingExecutor:
         self.failure: LockstepError | None = None
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         """What somebody else does while the signer is at work."""
+        self.afterwards: Callable[[], Awaitable[object]] | None = None
+        """What happens between the signature and whatever is done with it."""
 
     async def sign_many(self, requests: list[SigningRequest]) -> list[Signature | LockstepError]:
         if self.failure is not None:
@@ -150,7 +152,10 @@ class CountingExecutor:
         self.signed += requests
         if self.meanwhile is not None:
             await self.meanwhile()
-        return await self._inner.sign_many(requests)
+        answers = await self._inner.sign_many(requests)
+        if self.afterwards is not None:
+            await self.afterwards()
+        return answers
 
     async def generate_keys(
         self, app_id: AppId, wanted: Sequence[tuple[WalletId, bytes]]

@@ -37,8 +37,17 @@ class Custody:
     async def find_wallet(self, *_: object) -> Wallet | None:
         return None
 
+    async def release_decisions(self, uow: UnitOfWork, decision_ids: list[str]) -> None:
+        await self._desk.keys.release_decisions(uow, decision_ids)
+
     async def decide_transaction(
-        self, _: UnitOfWork, principal: Principal, __: Wallet | None, intent: TransactionIntent
+        self,
+        _: UnitOfWork,
+        principal: Principal,
+        __: Wallet | None,
+        intent: TransactionIntent,
+        *,
+        replaces: str | None = None,
     ) -> Decision:
         if self.refusal is not None:
             raise self.refusal

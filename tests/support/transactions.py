@@ -45,6 +45,8 @@ class Keys:
     no_cancellations: LockstepError | None = None
     released: set[bytes] = field(default_factory=set)
     """Digests that were signed."""
+    given_back: list[str] = field(default_factory=list)
+    """Decisions whose transactions ended unsigned."""
 
     async def sign_transactions(
         self, items: list[tuple[str, UnsignedTransaction]]
@@ -65,6 +67,9 @@ class Keys:
     async def list_released(self, uow: UnitOfWork, items: Sequence[tuple[AppId, str, bytes]]) -> set[bytes]:
         """As custody's."""
         return {digest for _, _, digest in items} & self.released
+
+    async def release_decisions(self, uow: UnitOfWork, decision_ids: Sequence[str]) -> None:
+        self.given_back += decision_ids
 
     async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
         """Allowed, unless the test says otherwise; what stands for the decision names the account."""

@@ -22,6 +22,7 @@ from lockstep.chains.evm import ChainRegistry, EvmClient, Follower
 from lockstep.custody import (
     AccessService,
     AccountService,
+    AggregationService,
     ApprovalService,
     AppService,
     AuditLog,
@@ -137,6 +138,7 @@ class Container:
         self.authority = AuthorityService(self.database, self.audit, self.seals, self.clock)
         self.switches = SwitchService(self.database, self.audit, self.seals, self.clock)
         self.condition_sets = ConditionSetService(self.database, self.audit, self.seals, self.clock)
+        self.aggregations = AggregationService(self.database, self.audit, self.seals, self.clock)
         answers = ResponseBox(derive_key(audit_key, "idempotent-responses:v1"))
         self.idempotency = IdempotencyStore(answers, self.clock)
         requests = RequestBox(derive_key(audit_key, "decision-requests:v1"))

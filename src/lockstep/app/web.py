@@ -49,6 +49,7 @@ def make_app(container: Container, lifespan: Callable[[Any], AbstractAsyncContex
             custody.switch_router(container.switches, authenticate),
             custody.trial_router(container.trials, authenticate),
             custody.condition_set_router(container.condition_sets, authenticate),
+            custody.aggregation_router(container.aggregations, authenticate),
             transactions.router(
                 container.transactions,
                 container.database,

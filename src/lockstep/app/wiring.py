@@ -153,7 +153,7 @@ class BookWallets:
             type=self._sender.transaction_type(call.chain),
             idempotency_key=f"check:{new_id()}",
         )
-        await self._custody.decide_transaction(uow, principal, wallet, intent)
+        await self._custody.decide_transaction(uow, principal, wallet, intent, is_queued=False)
 
 
 def coordinator_of(settings: CoordinatorSettings | None) -> Callable[[UnitOfWork], Awaitable[Coordinator]]:

@@ -90,6 +90,8 @@ from lockstep.custody.execution import (
     verify_transport,
 )
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome, ResponseBox, claim_for
+from lockstep.custody.limits import AggregationService
+from lockstep.custody.limits.api import aggregation_router
 from lockstep.custody.policy import PolicyInvalid
 from lockstep.custody.ports import NonceLedger, Sender
 from lockstep.custody.registry import NewWallet, WalletFilter
@@ -135,6 +137,7 @@ __all__ = [
     "AccessService",
     "AccountService",
     "AdminCredentialInvalid",
+    "AggregationService",
     "Anchors",
     "App",
     "AppCredentialsInvalid",
@@ -226,6 +229,7 @@ __all__ = [
     "WordFacts",
     "access_router",
     "account_router",
+    "aggregation_router",
     "answer",
     "app_router",
     "approval_router",

@@ -125,6 +125,18 @@ def router(
         )
         return schemas.WalletOut(**views.describe_wallet(wallet))
 
+    @router.get(
+        "/wallets/{wallet_id}/limits",
+        operation_id="list_wallet_limits",
+        responses=problems(*TENANT_ERRORS, errors.WalletNotFound),
+    )
+    async def list_wallet_limits(wallet_id: IdPath, principal: Annotated[Principal, caller]) -> schemas.WalletLimitsOut:
+        """How the spending limits of a wallet stand for the caller: used, left, and when some of it is free again."""
+        found = await service.list_wallet_limits(principal, wallet_id)
+        return schemas.WalletLimitsOut(
+            items=[schemas.WalletLimitOut(**views.describe_wallet_limit(limit)) for limit in found]
+        )
+
     @router.post(
         "/policies", status_code=201, responses=problems(*TENANT_ERRORS, PolicyInvalid, OwnerNotFound, OwnerInvalid)
     )
@@ -242,6 +254,10 @@ def router(
             allowed_methods=body.allowed_methods,
             policy_ids=body.policy_ids,
             max_value_per_transaction=body.max_value_per_transaction,
+            max_total_value=body.max_total_value,
+            max_value_per_window=body.max_value_per_window,
+            window_seconds=body.window_seconds,
+            max_transactions=body.max_transactions,
             authorization_key_id=body.authorization_key_id,
             grantee=body.grantee,
             display_name=body.display_name,

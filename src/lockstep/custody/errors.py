@@ -12,7 +12,7 @@ Refuse
 │   └── SigningDenied                         recorded as a denied decision
 │       ├── PolicyDenied
 │       ├── WalletFrozen, WalletArchived, UserDisabled
-│       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied
+│       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied, SessionLimitReached
 ├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound, AccountNotFound
 ├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed, SessionAmbiguous
 ├── Conflict 409    IdempotencyInProgress, PreviewOutdated, LoginReplayed, LastSecret,
@@ -20,7 +20,7 @@ Refuse
 └── Unprocessable 422
     └── IdempotencyKeyReused, IssuerInvalid, SecretExpiryInvalid, AccountNameInvalid, PasswordTooWeak, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
 TooMany 429         TooManyLogins
-Retry 503           IssuerUnavailable, LoginsBusy, SigningStopped   (the latter recorded as a denied decision)
+Retry 503           IssuerUnavailable, LoginsBusy, DecisionLapsed, SigningStopped   (the latter recorded as a denied decision)
 Stop 500            SignatureMismatch, AuditChainBroken, DecisionUnknown, StoredAnswerUnreadable
 """
 
@@ -140,6 +140,12 @@ class PolicyDenied(SigningDenied):
     code = "policy_denied"
 
 
+class DecisionLapsed(Retry):
+    """The signature took too long after its decision, and what it held of a limit was given back; ask again."""
+
+    code = "decision_lapsed"
+
+
 class SigningStopped(Retry):
     """Signing is stopped for now by a kill switch; nothing was signed."""
 
@@ -188,6 +194,12 @@ class SessionRevoked(SigningDenied):
     code = "session_revoked"
 
 
+class SessionLimitReached(SigningDenied):
+    """The session signer has used what it may use in all, or within its window."""
+
+    code = "session_limit_reached"
+
+
 class SessionMethodDenied(SigningDenied):
     """The session signer may not call this method."""
 
@@ -214,6 +226,8 @@ SIGNING_REFUSALS = (
     SessionRevoked,
     SessionMethodDenied,
     SessionValueDenied,
+    SessionLimitReached,
+    DecisionLapsed,
 )
 """Why something is not signed for a caller."""
 

@@ -17,11 +17,22 @@ from lockstep.custody.errors import (
     CallerNotAllowed,
     PolicyNotFound,
 )
-from lockstep.custody.policy import CompiledPolicy, check_sets, compile_policy, load_policy, parse_policy, set_ids
+from lockstep.custody.limits.store import hold_aggregations
+from lockstep.custody.policy import (
+    CompiledPolicy,
+    PolicyInvalid,
+    check_sets,
+    compile_policy,
+    load_policy,
+    parse_policy,
+    references_of,
+    set_ids,
+)
 from lockstep.custody.policy import Policy as PolicyDocument
 from lockstep.custody.policy.revisions import PolicyDiff, diff_rules
 from lockstep.custody.seals import Content, Kind, contents
 from lockstep.custody.types import Policy, PolicyRevision, Principal
+from lockstep.custody.view import Fault
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import UserId, new_id
 from lockstep.kit.paging import Page, decode_cursor, page_of
@@ -62,7 +73,7 @@ class PolicyService(Base):
             created_at=now,
             updated_at=now,
         )
-        await self._check_sets(uow, principal, parsed)
+        await self._check_named(uow, principal, parsed)
         await store.insert_policy(uow, policy, dict(parsed.document), principal.label)
         await self._seals.add(uow, app_id, Kind.POLICY, {policy.id: _content(policy)})
         await self._seal_document(uow, policy, parsed.document)
@@ -128,7 +139,7 @@ class PolicyService(Base):
                 owner_key_id=given.key_id,
                 owner_quorum_id=given.quorum_id,
             )
-        await self._check_sets(uow, principal, parsed)
+        await self._check_named(uow, principal, parsed)
         await store.update_policy(uow, policy, dict(parsed.document), principal.label)
         await self._seals.change(uow, app_id, Kind.POLICY, policy.id, _content(before), _content(policy))
         await self._seal_document(uow, policy, parsed.document)
@@ -193,7 +204,7 @@ class PolicyService(Base):
         """
         parsed = parse_policy(document)
         async with self._database.tenant(principal.tenant) as uow:
-            await self._check_sets(uow, principal, parsed)
+            await self._check_named(uow, principal, parsed)
         return parsed
 
     async def stored_document(
@@ -215,11 +226,15 @@ class PolicyService(Base):
             {"version": "1.0", "name": found.name, "chain_type": policy.chain_type, "rules": found.rules}
         )
 
-    async def _check_sets(self, uow: UnitOfWork, principal: Principal, parsed: PolicyDocument) -> None:
-        """Refuse a document that looks something up in a condition set where it cannot be; keeps the sets from being
+    async def _check_named(self, uow: UnitOfWork, principal: Principal, parsed: PolicyDocument) -> None:
+        """Refuse a document that looks something up in a condition set, or a sum, where it cannot be; keeps them from being
         deleted until the commit."""
         known = await lock_types(uow, principal.tenant, set_ids(parsed), visible_to=principal.user_id)
         check_sets(parsed, known)
+        named = {condition.partition(".")[2] for condition in references_of(parsed)}
+        missing = named - await hold_aggregations(uow, principal.tenant, sorted(named)) if named else set()
+        if missing:
+            raise PolicyInvalid([Fault("rules", f"there is no aggregation {one}") for one in sorted(missing)])
 
     async def _visible_policy(self, uow: UnitOfWork, principal: Principal, policy_id: str) -> Policy:
         require_app_or_user(principal)

@@ -208,6 +208,7 @@ class EvaluationOut(Strict):
     revision: int | None = Field(description="Revision that was asked; null: the proposed document.")
     unmet: ConditionTraceOut | None = Field(description="What keeps the closest ALLOW rule from matching.")
     rules: list[RuleTraceOut] = Field(description="Rules for the method, in the order in which they are asked.")
+    limits: list[LimitOut] = Field(description="Sums that its ALLOW rules limit.")
 
 
 class SessionSignerIn(Strict):
@@ -217,6 +218,14 @@ class SessionSignerIn(Strict):
     allowed_methods: Annotated[list[MethodName], Field(min_length=1, max_length=len(METHODS))]
     policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
     max_value_per_transaction: AmountIn | None = None
+    max_total_value: AmountIn | None = Field(
+        None, description="Most native coin in all, over all chains together, however it is wrapped."
+    )
+    max_value_per_window: AmountIn | None = Field(None, description="Most native coin within window_seconds.")
+    window_seconds: Annotated[int, Field(ge=3_600, le=259_200)] | None = None
+    max_transactions: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        None, description="Most requests that are signed or sent, of every kind."
+    )
     grantee: Annotated[str, StringConstraints(pattern=r"^(token|key|module:[a-z][a-z_]{1,40})$")] = "token"
     authorization_key_id: Id | None = Field(
         None,
@@ -235,6 +244,10 @@ class SessionSignerOut(Strict):
     allowed_methods: list[str]
     policy_ids: list[str]
     max_value_per_transaction: Amount | None
+    max_total_value: Amount | None
+    max_value_per_window: Amount | None
+    window_seconds: int | None
+    max_transactions: int | None
     authorization_key_id: str | None
     status: Literal["active", "revoked"]
     expires_at: str
@@ -279,6 +292,40 @@ class ViewOut(Strict):
     warnings: list[str]
 
 
+class LimitOut(Strict):
+    """A limit that the request meets, as it stood before the request; nothing of it is used by looking."""
+
+    limit: str = Field(description="aggregation.<id>, or the cap of a session signer.")
+    name: str
+    policy_id: str | None
+    rule_id: str | None = Field(description="Rule that sets the maximum; null: the session signer does.")
+    maximum: str
+    used: str
+    left: str
+    asked: str | None = Field(description="What the request asks for; null: it cannot be told.")
+    window_seconds: int | None = Field(description="Length of the rolling window; null: it is counted for good.")
+
+
+class WalletLimitOut(Strict):
+    """A limit of a wallet as it stands now."""
+
+    limit: str = Field(description="aggregation.<id>, or the cap of the calling session signer.")
+    name: str
+    policy_id: str | None
+    rule_id: str | None
+    maximum: str
+    used: str
+    left: str
+    window_seconds: int | None
+    frees_at: str | None = Field(description="When the oldest part leaves the window; null: nothing does.")
+
+
+class WalletLimitsOut(Strict):
+    """Limits that hold whatever is asked for; those whose group depends on the request are told by its preview."""
+
+    items: list[WalletLimitOut]
+
+
 class VerdictOut(Strict):
     """What the policies say."""
 
@@ -288,6 +335,7 @@ class VerdictOut(Strict):
     policy_id: str | None
     rule_id: str | None
     policy_revisions: dict[str, int]
+    limits: list[LimitOut]
 
 
 class QuoteOut(Strict):

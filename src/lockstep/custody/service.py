@@ -31,12 +31,14 @@ from lockstep.custody.sessions import SessionService
 from lockstep.custody.signing import store as signing_store
 from lockstep.custody.signing.evaluation import Evaluation, Evaluator
 from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.limits import SpendingLimits
 from lockstep.custody.signing.pipeline import SigningPipeline
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.preview import Preview, Previewer
 from lockstep.custody.signing.recorder import Recorder
 from lockstep.custody.signing.request_box import REQUESTS_KEPT, RequestBox
 from lockstep.custody.signing.transactions import TransactionSigning
+from lockstep.custody.signing.wallet_limits import WalletLimit, WalletLimits
 from lockstep.custody.types import Decision, Principal, SignedTransaction, TransactionIntent, Wallet
 from lockstep.custody.view import RpcRequest, WordFacts, parse_raw_sign, parse_rpc
 from lockstep.kit.clock import Clock, pause
@@ -85,24 +87,30 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         self.idempotency = idempotency
         self._word_facts = word_facts
         self._shelf = PolicyShelf(seals)
+        self._limits = SpendingLimits(seals, self._shelf)
         self._recorder = Recorder(audit, seals, requests)
         self._signatures = SignatureExecutor(executor, issuer)
         self._transactions = TransactionSigning(
             database=database,
             shelf=self._shelf,
+            limits=self._limits,
             recorder=self._recorder,
             seals=seals,
             executor=self._signatures,
             clock=clock,
         )
+        self._wallet_limits = WalletLimits(database, self._shelf, self._limits, seals, clock)
         self._connected: tuple[Previewer, SigningPipeline, Evaluator] | None = None
 
     def connect(self, sender: Sender, ledger: NonceLedger) -> None:
         """Connect the engine that sends; called once, before the first request."""
-        previewer = Previewer(self._database, self._shelf, self._seals, sender, self._clock, self._word_facts)
+        previewer = Previewer(
+            self._database, self._shelf, self._limits, self._seals, sender, self._clock, self._word_facts
+        )
         pipeline = SigningPipeline(
             database=self._database,
             shelf=self._shelf,
+            limits=self._limits,
             recorder=self._recorder,
             idempotency=self.idempotency,
             executor=self._signatures,
@@ -112,11 +120,8 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             ledger=ledger,
             clock=self._clock,
         )
-        self._connected = (
-            previewer,
-            pipeline,
-            Evaluator(self._database, self._seals, self._shelf.sets, sender, self._clock),
-        )
+        evaluator = Evaluator(self._database, self._limits, self._seals, self._shelf.sets, sender, self._clock)
+        self._connected = previewer, pipeline, evaluator
 
     async def preview(self, principal: Principal, wallet_id: str, request: RpcRequest | dict[str, Any]) -> Preview:
         """Show what a request would do, what the policies say and what it would cost; signs and sends nothing.
@@ -131,6 +136,14 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             Retry: the chain cannot be asked at the moment.
         """
         return await self._engine()[0].preview(principal, WalletId(wallet_id), _parsed(request))
+
+    async def list_wallet_limits(self, principal: Principal, wallet_id: str) -> list[WalletLimit]:
+        """How the limits of a wallet stand for this caller; uses nothing of them.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+        """
+        return await self._wallet_limits.list_limits(principal, WalletId(wallet_id))
 
     async def evaluate_policy(
         self,
@@ -174,11 +187,21 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         return await self._engine()[1].rpc(principal, WalletId(wallet_id), parse_raw_sign(body), claim)
 
     async def decide_transaction(
-        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | WalletId, intent: TransactionIntent
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        wallet: Wallet | WalletId,
+        intent: TransactionIntent,
+        *,
+        is_queued: bool = True,
     ) -> Decision:
-        """Decide on a transaction that is to be queued: row and audit entry are written in the caller's transaction.
+        """Decide on a transaction that is to be queued: row and audit entry are written in the caller's transaction, and
+        what it uses of limits, until it is signed or `release_decisions` gives it back.
 
         Policies see what is given: a rule about a ceiling that the intent leaves open cannot allow.
+
+        Args:
+            is_queued: False where nothing follows; then nothing of a limit is used.
 
         Raises:
             SigningDenied, OwnerRequired, CallerNotAllowed: with the reason; the denial is recorded in a transaction of
@@ -186,14 +209,29 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             WalletNotFound: there is none for this caller.
             DecisionMismatch: app, wallet or sender of the intent are not those of the caller.
         """
-        return await self._transactions.decide(uow, principal, wallet, intent)
+        return await self._transactions.decide(uow, principal, wallet, intent, is_queued=is_queued)
+
+    async def release_decisions(self, uow: UnitOfWork, decision_ids: Sequence[str]) -> None:
+        """Give back what decisions use of limits whose transactions ended unsigned. Nothing is signed under them any more;
+        what was signed stays used."""
+        await self._limits.ledger.release(uow, decision_ids)
 
     async def decide_replacement(
-        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | WalletId, intent: TransactionIntent
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        wallet: Wallet | WalletId,
+        intent: TransactionIntent,
+        *,
+        replaces: str,
     ) -> Decision:
         """Decide on other ceilings for a transaction that was decided on: as `decide_transaction`, and whoever oversees the
-        app may have it for a user's wallet, too. The caller has made sure that nothing else of it differs."""
-        return await self._transactions.decide(uow, principal, wallet, intent, replaces=True)
+        app may have it for a user's wallet, too. The caller has made sure that nothing else of it differs.
+
+        Args:
+            replaces: the earlier decision; what it uses of limits passes on to this one.
+        """
+        return await self._transactions.decide(uow, principal, wallet, intent, replaces=replaces)
 
     async def check_withdrawal(
         self, uow: UnitOfWork, principal: Principal, wallet_id: WalletId, decision_id: str
@@ -262,7 +300,8 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         return page_of(entries, limit, lambda entry: (entry.seq, entry.shard))
 
     async def purge_expired(self) -> int:
-        """Forget what has expired: idempotency keys, previews, signed and old requests, logins and tokens; returns how many."""
+        """Forget what has expired: idempotency keys, previews, signed and old requests, logins and tokens; and give back what
+        decisions hold of limits whose process has died. Returns how many."""
         now = self._clock.now()
         async with self._database.system("purge") as uow:
             return (
@@ -272,6 +311,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
                 + await access_store.delete_expired_external_sessions(uow, now)
                 + await authority_store.delete_expired_requests(uow, now)
                 + await account_store.purge(uow, now)
+                + await self._limits.ledger.sweep(uow, now)
             )
 
     async def run_housekeeping(self, stop: asyncio.Event, every_seconds: float = 60.0) -> None:

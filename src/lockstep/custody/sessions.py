@@ -22,6 +22,7 @@ from lockstep.custody.errors import (
     SessionInvalid,
     SessionSignerNotFound,
 )
+from lockstep.custody.limits.schema import MAX_WINDOW, MIN_WINDOW
 from lockstep.custody.seals import Content, Kind, Seals, contents
 from lockstep.custody.types import Principal, SessionSigner, Wallet
 from lockstep.custody.view import Method
@@ -46,6 +47,13 @@ class SessionTerms:
     policy_ids: Sequence[str] = ()
     max_value_per_transaction: int | None = None
     """Smallest unit of the native coin. Tokens are limited by policies."""
+    max_total_value: int | None = None
+    """Most native coin in all, over all chains together; everything that moves it counts, however it is wrapped."""
+    max_value_per_window: int | None = None
+    window_seconds: int | None = None
+    """Length of its rolling window, 3600 to 259200."""
+    max_transactions: int | None = None
+    """Most requests that are signed or sent, of every kind."""
     grantee: str = "token"
     """``token``; ``key`` for whoever signs with the key; or ``module:<name>`` for a module of this deployment."""
     authorization_key_id: str | None = None
@@ -81,6 +89,10 @@ class SessionService(Base):
             allowed_methods=tuple(dict.fromkeys(terms.allowed_methods)),
             policy_ids=tuple(dict.fromkeys(terms.policy_ids)),
             max_value_per_transaction=terms.max_value_per_transaction,
+            max_total_value=terms.max_total_value,
+            max_value_per_window=terms.max_value_per_window,
+            window_seconds=terms.window_seconds,
+            max_transactions=terms.max_transactions,
             authorization_key_id=terms.authorization_key_id,
             status="active",
             expires_at=terms.expires_at,
@@ -194,6 +206,10 @@ class SessionService(Base):
         unknown = [method for method in terms.allowed_methods if method not in set(Method)]
         if unknown or not terms.allowed_methods:
             raise SessionInvalid(f"expected one or more of {', '.join(Method)} as allowed methods")
+        if (terms.max_value_per_window is None) != (terms.window_seconds is None):
+            raise SessionInvalid("expected max_value_per_window and window_seconds together, or none of them")
+        if terms.window_seconds is not None and not MIN_WINDOW <= terms.window_seconds <= MAX_WINDOW:
+            raise SessionInvalid(f"expected window_seconds from {MIN_WINDOW} to {MAX_WINDOW}")
         if (terms.grantee == "key") > (terms.authorization_key_id is not None):
             raise SessionInvalid("expected authorization_key_id, by which the session signer is found")
         if terms.grantee not in ("token", "key"):
@@ -257,4 +273,5 @@ def _content(session: SessionSigner) -> Content:
         session.allowed_methods,
         session.policy_ids,
         session.max_value_per_transaction,
+        (session.max_total_value, session.max_value_per_window, session.window_seconds, session.max_transactions),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
@@ -176,8 +177,9 @@ async def known_policies(uow: UnitOfWork, app_id: AppId, policy_ids: Sequence[st
 async def insert_session(uow: UnitOfWork, session: SessionSigner, token_hash: bytes | None, created_by: str) -> None:
     await uow.execute(
         "insert into session_signers (id, app_id, wallet_id, grantee, token_hash, display_name, allowed_methods,"
-        " policy_ids, max_value_per_transaction, authorization_key_id, status, expires_at, created_by, created_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " policy_ids, max_value_per_transaction, max_total_value, max_value_per_window, window_seconds, max_transactions,"
+        " authorization_key_id, status, expires_at, created_by, created_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             session.id,
             session.app_id,
@@ -188,6 +190,10 @@ async def insert_session(uow: UnitOfWork, session: SessionSigner, token_hash: by
             list(session.allowed_methods),
             list(session.policy_ids),
             session.max_value_per_transaction,
+            session.max_total_value,
+            session.max_value_per_window,
+            session.window_seconds,
+            session.max_transactions,
             session.authorization_key_id,
             session.status,
             session.expires_at,
@@ -313,7 +319,6 @@ def _policy(row: Row) -> Policy:
 
 
 def _session(row: Row) -> SessionSigner:
-    limit = row["max_value_per_transaction"]
     return SessionSigner(
         id=row["id"],
         app_id=AppId(row["app_id"]),
@@ -322,10 +327,18 @@ def _session(row: Row) -> SessionSigner:
         display_name=row["display_name"],
         allowed_methods=tuple(row["allowed_methods"]),
         policy_ids=tuple(row["policy_ids"]),
-        max_value_per_transaction=None if limit is None else from_numeric(limit),
+        max_value_per_transaction=_amount(row["max_value_per_transaction"]),
+        max_total_value=_amount(row["max_total_value"]),
+        max_value_per_window=_amount(row["max_value_per_window"]),
+        window_seconds=row["window_seconds"],
+        max_transactions=row["max_transactions"],
         authorization_key_id=row["authorization_key_id"],
         status=row["status"],
         expires_at=row["expires_at"],
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
     )
+
+
+def _amount(value: Decimal | None) -> int | None:
+    return None if value is None else from_numeric(value)

@@ -148,6 +148,11 @@ class SessionSigner:
     policy_ids: tuple[str, ...]
     max_value_per_transaction: int | None
     """Smallest unit of the native coin; None: no limit of its own."""
+    max_total_value: int | None = None
+    max_value_per_window: int | None = None
+    window_seconds: int | None = None
+    max_transactions: int | None = None
+    """Requests that are signed or sent for it, of every kind."""
     authorization_key_id: str | None = None
     """Key that must sign each request; None: none."""
     status: Literal["active", "revoked"]

@@ -9,6 +9,8 @@ from lockstep.custody.policy.revisions import PolicyDiff
 from lockstep.custody.policy.trace import ConditionTrace
 from lockstep.custody.signing.evaluation import Evaluation
 from lockstep.custody.signing.preview import Preview
+from lockstep.custody.signing.rules import describe_limit
+from lockstep.custody.signing.wallet_limits import WalletLimit
 from lockstep.custody.types import Policy, PolicyRevision, SessionSigner, Wallet
 from lockstep.kit.clock import rfc3339
 
@@ -90,6 +92,7 @@ def describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
             }
             for rule in evaluation.rules
         ],
+        "limits": [describe_limit(limit) for limit in evaluation.limits],
     }
 
 
@@ -106,7 +109,6 @@ def _condition(condition: ConditionTrace) -> dict[str, Any]:
 
 def describe_session(session: SessionSigner) -> dict[str, Any]:
     """A session signer without its token."""
-    limit = session.max_value_per_transaction
     return {
         "id": session.id,
         "wallet_id": session.wallet_id,
@@ -114,13 +116,28 @@ def describe_session(session: SessionSigner) -> dict[str, Any]:
         "display_name": session.display_name,
         "allowed_methods": list(session.allowed_methods),
         "policy_ids": list(session.policy_ids),
-        "max_value_per_transaction": None if limit is None else str(limit),
+        "max_value_per_transaction": _number(session.max_value_per_transaction),
+        "max_total_value": _number(session.max_total_value),
+        "max_value_per_window": _number(session.max_value_per_window),
+        "window_seconds": session.window_seconds,
+        "max_transactions": session.max_transactions,
         "authorization_key_id": session.authorization_key_id,
         "status": session.status,
         "expires_at": rfc3339(session.expires_at),
         "created_at": rfc3339(session.created_at),
         "revoked_at": None if session.revoked_at is None else rfc3339(session.revoked_at),
     }
+
+
+def describe_wallet_limit(limit: WalletLimit) -> dict[str, Any]:
+    """A limit as it stands without a request."""
+    shown = describe_limit(limit.standing)
+    del shown["asked"]
+    return {**shown, "frees_at": None if limit.frees_at is None else rfc3339(limit.frees_at)}
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def describe_preview(preview: Preview) -> dict[str, Any]:
@@ -138,6 +155,7 @@ def describe_preview(preview: Preview) -> dict[str, Any]:
             "policy_id": ruling.policy_id,
             "rule_id": ruling.rule_id,
             "policy_revisions": dict(ruling.revisions),
+            "limits": [describe_limit(limit) for limit in ruling.limits],
         },
         "authorization": None
         if authorisation is None

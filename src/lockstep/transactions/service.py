@@ -169,6 +169,7 @@ class TransactionsService:
                 found, State.CANCELLED, now, None, reason="cancelled before it got a nonce", cancel_requested_at=now
             )
             await rows.apply(uow, [change(found, after, by=by)])
+            await self._authority.release_decisions(uow, [found.decision_id])
             return after
         decision_id: str | None = None
         if found.state not in (State.QUEUED, State.RESERVED):
@@ -234,7 +235,9 @@ class TransactionsService:
         )
         fees = sped_up_fees(wished, live, market, self._sender.config(found.chain).max_fee_per_gas)
         wallet = await self._authority.find_wallet(uow, found.app_id, found.wallet_id)
-        decision = await self._authority.decide_replacement(uow, principal, wallet, intent_of(wished))
+        decision = await self._authority.decide_replacement(
+            uow, principal, wallet, intent_of(wished), replaces=found.decision_id
+        )
         now = self._clock.now()
         after = move(
             replace(wished, decision_id=decision.id), found.state, now, now, reason="it was asked to be made dearer"

@@ -253,6 +253,10 @@ class TransactionSigner(Protocol):
         """Those digests, of (app, decision id, digest), whose signature was given out, whoever has it now."""
         ...
 
+    async def release_decisions(self, uow: UnitOfWork, decision_ids: Sequence[str]) -> None:
+        """What these decisions hold of limits is free again, for their transactions have ended unsigned."""
+        ...
+
     async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
         """Decide on a self-send that the engine itself wants.
 
@@ -288,7 +292,11 @@ class TransactionAuthority(Protocol):
         ...
 
     async def decide_transaction(
-        self, uow: UnitOfWork, principal: Principal, wallet: Wallet, intent: TransactionIntent
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        wallet: Wallet,
+        intent: TransactionIntent,
     ) -> Decision:
         """Decide, store and audit.
 
@@ -298,13 +306,19 @@ class TransactionAuthority(Protocol):
         ...
 
     async def decide_replacement(
-        self, uow: UnitOfWork, principal: Principal, wallet: Wallet, intent: TransactionIntent
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet, intent: TransactionIntent, *, replaces: str
     ) -> Decision:
         """Decide on other ceilings for what was decided on; whoever oversees the app may, too.
 
+        Args:
+            replaces: the earlier decision, which counts no longer beside this one.
         Raises:
             PolicyDenied: with the reason.
         """
+        ...
+
+    async def release_decisions(self, uow: UnitOfWork, decision_ids: Sequence[str]) -> None:
+        """What these decisions hold of limits is free again, for their transactions have ended unsigned."""
         ...
 
     async def check_withdrawal(

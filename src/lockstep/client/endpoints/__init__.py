@@ -1,6 +1,6 @@
 """All calls of the API, each described once. `Endpoints` offers them as methods of whichever client it is mixed into."""
 
-from lockstep.client.endpoints import access, authority, condition_sets, custody, settlement
+from lockstep.client.endpoints import access, authority, condition_sets, custody, limits, settlement
 from lockstep.client.endpoints.calls import Call, Iterate, WaitFor
 
 
@@ -71,6 +71,11 @@ class Endpoints:
     iterate_condition_set_items = Iterate(condition_sets.list_condition_set_items)
     get_condition_set_item = Call(condition_sets.get_condition_set_item)
     delete_condition_set_item = Call(condition_sets.delete_condition_set_item)
+    create_aggregation = Call(limits.create_aggregation)
+    list_aggregations = Call(limits.list_aggregations)
+    get_aggregation = Call(limits.get_aggregation)
+    delete_aggregation = Call(limits.delete_aggregation)
+    list_wallet_limits = Call(limits.list_wallet_limits)
     create_session_signer = Call(custody.create_session_signer)
     list_session_signers = Call(custody.list_session_signers)
     iterate_session_signers = Iterate(custody.list_session_signers)

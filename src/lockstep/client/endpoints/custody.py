@@ -250,6 +250,10 @@ def create_session_signer(
     allowed_methods: Sequence[str],
     policy_ids: Sequence[str] = (),
     max_value_per_transaction: int | None = None,
+    max_total_value: int | None = None,
+    max_value_per_window: int | None = None,
+    window_seconds: int | None = None,
+    max_transactions: int | None = None,
     authorization_key_id: str | None = None,
     grantee: str = "token",
     display_name: str | None = None,
@@ -260,16 +264,20 @@ def create_session_signer(
         grantee: "token" (whoever holds the token of the answer), "key" (whoever signs with the key) or a module of Lockstep,
             like "module:coordinator".
         authorization_key_id: key that must sign each request.
-        max_value_per_transaction: wei.
+        max_value_per_transaction: wei; so are max_total_value (in all) and max_value_per_window (within window_seconds).
+        max_transactions: most requests that are signed or sent, of every kind.
     """
     if expires_at.tzinfo is None:
         raise ValueError("expires_at: expected a time with its zone")
-    value = None if max_value_per_transaction is None else str(max_value_per_transaction)
     body = given(
         expires_at=expires_at.isoformat(),
         allowed_methods=list(allowed_methods),
         policy_ids=list(policy_ids),
-        max_value_per_transaction=value,
+        max_value_per_transaction=_amount(max_value_per_transaction),
+        max_total_value=_amount(max_total_value),
+        max_value_per_window=_amount(max_value_per_window),
+        window_seconds=window_seconds,
+        max_transactions=max_transactions,
         authorization_key_id=authorization_key_id,
         grantee=grantee,
         display_name=display_name,
@@ -465,6 +473,10 @@ def _wallets(document: Any) -> tuple[Wallet, ...]:
 
 def _for_signature(request: Request[RpcAnswer]) -> Request[bytes]:
     return _mapped(request, lambda answer: bytes.fromhex(str(answer.data["signature"]).removeprefix("0x")))
+
+
+def _amount(value: int | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _mapped(request: Request[RpcAnswer], pick: Any) -> Request[Any]:

@@ -43,6 +43,7 @@ from lockstep.client.models.custody import (
     View,
     Wallet,
 )
+from lockstep.client.models.limits import Aggregation, Limit, WalletLimit
 from lockstep.client.models.settlement import (
     FINAL_SWAP_STATES,
     FINAL_TRANSACTION_STATES,
@@ -63,6 +64,7 @@ from lockstep.client.models.settlement import (
 __all__ = [
     "FINAL_SWAP_STATES",
     "FINAL_TRANSACTION_STATES",
+    "Aggregation",
     "App",
     "AppSecret",
     "Approval",
@@ -84,6 +86,7 @@ __all__ = [
     "Issuer",
     "KeyQuorum",
     "KillSwitch",
+    "Limit",
     "Login",
     "NewApp",
     "NewSecret",
@@ -115,4 +118,5 @@ __all__ = [
     "Verdict",
     "View",
     "Wallet",
+    "WalletLimit",
 ]

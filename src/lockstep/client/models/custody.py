@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.client.decoding import Model
+from lockstep.client.models.limits import Limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,8 @@ class Evaluation(Model):
     unmet: ConditionTrace | None
     """What keeps the closest ALLOW rule from matching."""
     rules: tuple[RuleTrace, ...]
+    limits: tuple[Limit, ...] = ()
+    """Sums that its ALLOW rules limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +191,10 @@ class SessionSigner(Model):
     allowed_methods: tuple[str, ...]
     policy_ids: tuple[str, ...]
     max_value_per_transaction: int | None
+    max_total_value: int | None
+    max_value_per_window: int | None
+    window_seconds: int | None
+    max_transactions: int | None
     authorization_key_id: str | None = None
     status: str
     expires_at: datetime
@@ -230,6 +237,8 @@ class Verdict(Model):
     reason: str
     policy_id: str | None
     rule_id: str | None
+    limits: tuple[Limit, ...] = ()
+    """Limits that the request meets."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 Decides about a view and nothing else; loading, sealing and attaching policies is the service's.
 """
 
-from lockstep.custody.policy.compile import CompiledPolicy, compile_policy, load_policy
+from lockstep.custody.policy.compile import CompiledPolicy, compile_policy, load_policy, references_of
 from lockstep.custody.policy.errors import PolicyInvalid
 from lockstep.custody.policy.rules import evaluate, questions
 from lockstep.custody.policy.schema import parse_policy
@@ -14,6 +14,7 @@ from lockstep.custody.policy.types import (
     Operator,
     Outcome,
     Policy,
+    Reading,
     ReasonCode,
     Rule,
     SystemFacts,
@@ -30,6 +31,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "PolicyInvalid",
+    "Reading",
     "ReasonCode",
     "Rule",
     "SetType",
@@ -41,5 +43,6 @@ __all__ = [
     "load_policy",
     "parse_policy",
     "questions",
+    "references_of",
     "set_ids",
 ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from lockstep.custody.policy.errors import PolicyInvalid
+from lockstep.custody.policy.fields import REFERENCE
 from lockstep.custody.policy.implied import complete, covers
 from lockstep.custody.policy.lists import answer_along, speaks_of_lists, values_along
 from lockstep.custody.policy.schema import parse_policy
@@ -24,6 +26,7 @@ from lockstep.custody.policy.types import (
     MessageMember,
     Operator,
     Policy,
+    Reading,
     Rule,
 )
 from lockstep.custody.view.types import FieldValue, Method, RequestView
@@ -40,6 +43,8 @@ class Facts(NamedTuple):
     view: RequestView
     members: Members = NO_MEMBERS
     """Answers to the questions about condition sets; see `rules.questions`."""
+    readings: Mapping[str, Reading] = MappingProxyType({})
+    """What references say, by "aggregation.<id>"."""
 
 
 Check: TypeAlias = Callable[[Facts], Answer]
@@ -66,6 +71,8 @@ class CompiledPolicy:
     allows: Mapping[str, tuple[CompiledRule, ...]]
     set_questions: Mapping[str, tuple[tuple[Condition, Find], ...]] = field(default_factory=dict)
     """By method: conditions on condition sets, with what finds the fact that is looked up."""
+    references: frozenset[str] = frozenset()
+    """What its rules ask about earlier requests: "aggregation.<id>"."""
     invalid: str | None = None
     """Why the stored document was not understood; such a policy denies everything."""
 
@@ -93,7 +100,13 @@ def compile_policy(policy: Policy, policy_id: str, revision: int) -> CompiledPol
         )
         for method in denies
     }
-    return CompiledPolicy(policy_id, revision, policy.name, denies, allows, set_questions)
+    return CompiledPolicy(policy_id, revision, policy.name, denies, allows, set_questions, references_of(policy))
+
+
+def references_of(policy: Policy) -> frozenset[str]:
+    """What the rules of a policy ask about earlier requests."""
+    conditions = (condition for rule in policy.rules for condition in rule.conditions)
+    return frozenset(condition.field for condition in conditions if condition.field_source == REFERENCE)
 
 
 def load_policy(document: object, policy_id: str, revision: int) -> CompiledPolicy:

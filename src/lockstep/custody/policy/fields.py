@@ -15,6 +15,8 @@ MESSAGE = "ethereum_message"
 AUTHORIZATION = "ethereum_7702_authorization"
 USER_OPERATION = "ethereum_user_operation"
 SYSTEM = "system"
+REFERENCE = "reference"
+"""Sums over earlier requests: `aggregation.<id>` is what is used in the window, with this request."""
 
 FIELDS: dict[str, dict[str, ValueType]] = {
     TRANSACTION: {
@@ -84,13 +86,14 @@ _METHODS: dict[str, frozenset[Method]] = {
     AUTHORIZATION: frozenset({Method.SIGN_AUTHORIZATION}),
     USER_OPERATION: frozenset({Method.SIGN_USER_OPERATION}),
     SYSTEM: frozenset(Method),
+    REFERENCE: frozenset(Method),
 }
 SOURCES = tuple(_METHODS)
 METHODS = (*Method, ANY_METHOD)
 NAMED_METHODS = frozenset({Method.SIGN_AUTHORIZATION, Method.SIGN_HASH})
 """Methods that can hand over the whole account: a rule allows them by name only, never by "*"."""
 
-LATER_SOURCES = frozenset({"action_request_body", "reference", "cardano_transaction"})
+LATER_SOURCES = frozenset({"action_request_body", "cardano_transaction"})
 LATER_METHODS = frozenset(
     {
         "wallet_sendCalls",
@@ -103,12 +106,12 @@ LATER_METHODS = frozenset(
 LISTS = frozenset({Operator.IN, Operator.NOT_IN})
 PARTS = frozenset({Operator.CONTAINS, Operator.STARTS_WITH, Operator.ENDS_WITH})
 _EQUALITY = frozenset({Operator.EQ, Operator.NEQ, *LISTS})
-_ORDER = frozenset({Operator.LT, Operator.LTE, Operator.GT, Operator.GTE})
+ORDER = frozenset({Operator.LT, Operator.LTE, Operator.GT, Operator.GTE})
 _OPERATORS: dict[Kind, frozenset[Operator]] = {
     "address": _EQUALITY,
     "bool": _EQUALITY,
-    "uint": _EQUALITY | _ORDER,
-    "int": _EQUALITY | _ORDER,
+    "uint": _EQUALITY | ORDER,
+    "int": _EQUALITY | ORDER,
     "bytes": _EQUALITY | PARTS,
     "string": _EQUALITY | PARTS,
 }

@@ -7,11 +7,13 @@ any decision can be made again from its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from lockstep.chains.evm import is_address, to_checksum
 from lockstep.custody.policy.compile import CompiledPolicy, CompiledRule, Facts, find_value
+from lockstep.custody.policy.fields import REFERENCE
 from lockstep.custody.policy.lists import Many
 from lockstep.custody.policy.sets import NO_MEMBERS, OPERATORS, Members, Question, item_text, set_id_of
 from lockstep.custody.policy.types import (
@@ -19,6 +21,7 @@ from lockstep.custody.policy.types import (
     Fact,
     Operator,
     Outcome,
+    Reading,
     ReasonCode,
     SystemFacts,
     Verdict,
@@ -33,6 +36,7 @@ def evaluate(
     policies: Sequence[CompiledPolicy],
     system: SystemFacts,
     members: Members = NO_MEMBERS,
+    readings: Mapping[str, Reading] = MappingProxyType({}),
 ) -> Verdict:
     """What the attached policies say about a request.
 
@@ -40,17 +44,24 @@ def evaluate(
         policies: all that are attached, for a session its own first and then the wallet's; the order decides only
             which one a refusal names.
         members: answers to `questions`; what is not answered cannot be decided.
+        readings: what their references say, by "aggregation.<id>"; one that is absent cannot be decided.
     Returns:
         Allow only if there is at least one policy and each of them allows, everything that the request stands for.
     """
-    verdicts = [_evaluate(part, policies, system, members) for part in view.decided]
+    verdicts = [_evaluate(part, policies, system, members, readings) for part in view.decided]
     for number, verdict in enumerate(verdicts, 1):
         if not verdict.allowed:
             return verdict if len(verdicts) == 1 else _in_part(verdict, number, len(verdicts))
     return verdicts[0]
 
 
-def _evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: SystemFacts, members: Members) -> Verdict:
+def _evaluate(
+    view: RequestView,
+    policies: Sequence[CompiledPolicy],
+    system: SystemFacts,
+    members: Members,
+    readings: Mapping[str, Reading],
+) -> Verdict:
     revisions = tuple((policy.policy_id, policy.revision) for policy in policies)
     if not policies:
         return Verdict(
@@ -58,7 +69,7 @@ def _evaluate(view: RequestView, policies: Sequence[CompiledPolicy], system: Sys
             reason_code=ReasonCode.NO_POLICY,
             reason="No policy is attached, so nothing is allowed.",
         )
-    facts = facts_of(view, system, members)
+    facts = facts_of(view, system, members, readings)
     first: CompiledRule | None = None
     for policy in policies:
         if policy.invalid is not None:
@@ -102,9 +113,18 @@ def _questions(view: RequestView, policies: Sequence[CompiledPolicy], system: Sy
     }
 
 
-def facts_of(view: RequestView, system: SystemFacts, members: Members = NO_MEMBERS) -> Facts:
+def facts_of(
+    view: RequestView,
+    system: SystemFacts,
+    members: Members = NO_MEMBERS,
+    readings: Mapping[str, Reading] = MappingProxyType({}),
+) -> Facts:
     """Everything that conditions may look at."""
-    return Facts({**view.fields, **_system_fields(system)}, view, members)
+    fields: dict[str, FieldValue] = {**view.fields, **_system_fields(system)}
+    for name, reading in readings.items():
+        if reading.total is not None:
+            fields[f"{REFERENCE}.{name}"] = reading.total
+    return Facts(fields, view, members, readings)
 
 
 def _decide(policy: CompiledPolicy, facts: Facts, revisions: Revisions) -> CompiledRule | Verdict:
@@ -245,11 +265,26 @@ def _in_words(condition: Condition, facts: Facts) -> str:
 
 
 def _with_actual(wanted: str, condition: Condition, facts: Facts) -> str:
+    reading = facts.readings.get(condition.field) if condition.field_source == REFERENCE else None
+    if reading is not None and reading.asked is not None:
+        return _limit_in_words(condition, reading, reading.asked)
     actual = find_value(condition.target)(facts)
     if actual is None:
         return f"{wanted}, which cannot be decided here"
     text = _shown(actual, condition)
     return f"{wanted}, but it is {text}" if text is not None else wanted
+
+
+def _limit_in_words(condition: Condition, reading: Reading, asked: int) -> str:
+    """A limit with what is left of it."""
+    limit = condition.values[0]
+    assert isinstance(limit, int)  # the schema says so
+    most = limit - 1 if condition.operator is Operator.LT else limit
+    within = "" if reading.window_seconds is None else f" within {reading.window_seconds:,} seconds"
+    wanted = f'the sum "{reading.name}" {_PHRASES[condition.operator]} {limit}{within}'
+    if condition.operator not in (Operator.LT, Operator.LTE):
+        return f"{wanted}, but with this request it is {reading.used + asked}"
+    return f"{wanted}: {reading.used} are used, so {max(most - reading.used, 0)} are left, and this asks for {asked}"
 
 
 def _shown(value: object, condition: Condition) -> str | None:

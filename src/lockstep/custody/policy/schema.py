@@ -1,8 +1,8 @@
 """Reads a policy document into a `Policy`: everything is type-checked here, when it is written, and nothing is skipped.
 
-All faults are reported together, each with its path. What later versions will know (aggregations) is refused by name: a
-rule that is not understood must not look as if it held. Whether the condition sets that a document names exist is looked
-up by whoever stores it; see `sets.check_sets`.
+All faults are reported together, each with its path. What later versions will know is refused by name: a rule that is not
+understood must not look as if it held. Whether the condition sets and aggregations that a document names exist is looked
+up by whoever stores it; see `sets.check_sets` and `compile.references_of`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lockstep.custody.policy.types import (
     Rule,
     Target,
 )
-from lockstep.custody.policy.values import STRING, ValueType, parse_value
+from lockstep.custody.policy.values import STRING, UINT256, ValueType, parse_value
 from lockstep.custody.view.types import Fault
 from lockstep.kit.ids import is_id
 
@@ -37,6 +37,7 @@ MAX_CONDITIONS = 50
 MAX_LIST = 500
 MAX_NAME = 50
 MAX_DOCUMENT_BYTES = 262_144
+_AGGREGATION = re.compile(r"aggregation\.[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EQUALITY = frozenset({Operator.EQ, Operator.NEQ, Operator.IN, Operator.NOT_IN})
 
@@ -55,6 +56,20 @@ def parse_policy(document: object) -> Policy:
     if policy is None:
         raise PolicyInvalid(reader.faults)
     return policy
+
+
+def parse_conditions(raw: object, at: str, method: str) -> tuple[tuple[Condition, ...], list[Fault]]:
+    """Conditions that stand elsewhere than in a policy, and what is wrong with them.
+
+    Args:
+        at: path of the list in its document.
+        method: a value of `Method`, or "*".
+    """
+    reader = _Reader()
+    if not isinstance(raw, list | tuple) or len(raw) > 2 * MAX_CONDITIONS:
+        return (), [Fault(at, f"expected a list of at most {2 * MAX_CONDITIONS} conditions")]
+    read = [reader.condition(one, f"{at}[{number}]", method) for number, one in enumerate(raw)]
+    return tuple(condition for condition in read if condition is not None), reader.faults
 
 
 class _Reader:
@@ -114,7 +129,7 @@ class _Reader:
             self._add(f"{at}.conditions", f"expected a list of at most {MAX_CONDITIONS} conditions")
             given = []
         conditions = [
-            self._condition(one, f"{at}.conditions[{number}]", method if isinstance(method, str) else ANY_METHOD)
+            self.condition(one, f"{at}.conditions[{number}]", method if isinstance(method, str) else ANY_METHOD)
             for number, one in enumerate(given)
         ]
         unconditional = raw.get("unconditional", False)
@@ -131,7 +146,7 @@ class _Reader:
         read = tuple(condition for condition in conditions if condition is not None)
         return Rule(id=str(rule_id), name=name, method=str(method), action=Action(str(action)), conditions=read)
 
-    def _condition(self, value: object, at: str, method: str) -> Condition | None:
+    def condition(self, value: object, at: str, method: str) -> Condition | None:
         before = len(self.faults)
         required, optional = {"field_source", "field", "operator", "value"}, {"abi", "typed_data"}
         raw = self._members(value, at, required, optional)
@@ -161,6 +176,8 @@ class _Reader:
             return None
         target, kind = resolved
         allowed = _EQUALITY if isinstance(target, CallName) else fields.operators_of(kind)
+        if source == fields.REFERENCE:
+            allowed = fields.ORDER
         if operator not in allowed:
             shown = ", ".join(one for one in Operator if one in allowed)
             what = "function names" if isinstance(target, CallName) else f"a field of type {kind}"
@@ -180,6 +197,11 @@ class _Reader:
                 self._add(f"{at}.field", f"{source} has no such field; expected one of {', '.join(known)}")
                 return None
             return Fact(f"{source}.{field}"), known[field]
+        if source == fields.REFERENCE:
+            if not _AGGREGATION.fullmatch(field):
+                self._add(f"{at}.field", "expected aggregation.<id>")
+                return None
+            return Fact(f"{source}.{field}"), UINT256
         needed, part = ("abi", "abi") if source == fields.CALLDATA else ("typed_data", "typed_data")
         if needed not in raw:
             self._add(f"{at}.{needed}", f"is missing; conditions on {source} carry it")

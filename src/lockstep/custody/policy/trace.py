@@ -6,15 +6,16 @@ its own request and a policy that it may see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from lockstep.custody.policy.compile import Answer, CompiledPolicy, CompiledRule, Facts, find_value
 from lockstep.custody.policy.lists import Many
 from lockstep.custody.policy.rules import evaluate, facts_of
 from lockstep.custody.policy.sets import NO_MEMBERS, Members
-from lockstep.custody.policy.types import Action, Condition, SystemFacts
+from lockstep.custody.policy.types import Action, Condition, Reading, SystemFacts
 from lockstep.custody.view.types import RequestView
 
 MAX_SHOWN = 10
@@ -61,13 +62,17 @@ class RuleTrace:
 
 
 def trace(
-    policy: CompiledPolicy, view: RequestView, system: SystemFacts, members: Members = NO_MEMBERS
+    policy: CompiledPolicy,
+    view: RequestView,
+    system: SystemFacts,
+    members: Members = NO_MEMBERS,
+    readings: Mapping[str, Reading] = MappingProxyType({}),
 ) -> tuple[RuleTrace, ...]:
     """The rules for the request's method in the order in which they are asked: DENY first, then ALLOW; where a request
     stands for several things, about the first that is refused."""
     parts = view.decided
-    part = next((one for one in parts if not evaluate(one, [policy], system, members).allowed), parts[0])
-    facts = facts_of(part, system, members)
+    part = next((one for one in parts if not evaluate(one, [policy], system, members, readings).allowed), parts[0])
+    facts = facts_of(part, system, members, readings)
     rules = (*policy.denies.get(part.method, ()), *policy.allows.get(part.method, ()))
     return tuple(_rule(rule, facts) for rule in rules)
 

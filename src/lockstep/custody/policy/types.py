@@ -148,6 +148,24 @@ class SystemFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How much of what a limit counts is used, and what the request asks for."""
+
+    name: str
+    used: int
+    """Before the request."""
+    asked: int | None
+    """None: it cannot be told, so no rule about the sum can be decided."""
+    window_seconds: int | None = None
+    """None: it is counted for good."""
+
+    @property
+    def total(self) -> int | None:
+        """With the request."""
+        return None if self.asked is None else self.used + self.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What the attached policies say together. Contains no secret; `reason` is one sentence for a person."""
 

@@ -64,8 +64,13 @@ def of_session(
     allowed_methods: Sequence[str],
     policy_ids: Sequence[str],
     max_value_per_transaction: int | None,
+    caps: Sequence[int | None],
 ) -> Content:
-    limit = None if max_value_per_transaction is None else str(max_value_per_transaction)
+    """
+    Args:
+        caps: of value in all, of value within a window, the window in seconds, of requests.
+    """
+    limits = tuple(None if limit is None else str(limit) for limit in (max_value_per_transaction, *caps))
     return (
         app_id,
         wallet_id,
@@ -75,7 +80,7 @@ def of_session(
         _time(expires_at),
         tuple(allowed_methods),
         tuple(policy_ids),
-        limit,
+        limits,
     )
 
 
@@ -131,6 +136,23 @@ def of_approval(app_id: str, payload_digest: bytes, *, is_over: bool) -> Content
 def of_user_approval(app_id: str, approval_id: str, holder: str) -> Content:
     """A user's word for an approval; its code is in its own row, as it never changes."""
     return (app_id, approval_id, holder)
+
+
+def of_aggregation(app_id: str, document: Mapping[str, object]) -> Content:
+    """What limits count; written once, with its seal in its own row."""
+    return (app_id, hashlib.sha256(canonical_json(document)).hexdigest())
+
+
+def of_limit_counter(
+    app_id: str, group: str, total: int, counted_after: datetime | None, written_at: datetime
+) -> tuple[str | None, ...]:
+    """How much of a limit is used; its code goes by the limit."""
+    return (app_id, group, str(total), None if counted_after is None else _time(counted_after), _time(written_at))
+
+
+def of_limit_use(counter_id: int, amount: int, used_at: datetime) -> tuple[str | None, ...]:
+    """What a decision uses of a limit; its code goes by the decision."""
+    return (str(counter_id), str(amount), _time(used_at))
 
 
 def of_kill_switch(switch_id: str | None, engaged_by: str | None) -> Content:

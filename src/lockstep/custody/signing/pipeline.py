@@ -12,16 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.custody.errors import IdempotencyInProgress, IdempotencyKeyReused, PreviewOutdated
+from lockstep.custody.errors import DecisionLapsed, IdempotencyInProgress, IdempotencyKeyReused, PreviewOutdated
 from lockstep.custody.execution import WalletKey
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.idempotency.types import terminal_outcome
-from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
+from lockstep.custody.limits import DEAD_AFTER, Charge, Scales
+from lockstep.custody.policy import CompiledPolicy
 from lockstep.custody.ports import NonceLedger, Sender
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.batch import Batcher
 from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.limits import Ask, SpendingLimits, Standing
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.preview import Previewer, ShownTerms, intent_of, with_type
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
@@ -29,11 +31,11 @@ from lockstep.custody.signing.requests import answer_of, nonces_of, payload_of
 from lockstep.custody.signing.rules import (
     PolicyKey,
     check_proof,
+    check_standing,
     check_visible,
     has_changed,
     intent_digest,
     intent_wire,
-    look_again,
     rule_on,
 )
 from lockstep.custody.signing.types import Authority, Execution
@@ -73,6 +75,9 @@ class _Authorised:
     job: _Job
     decision: Decision
     execution: Execution
+    view: RequestView
+    is_limited: bool
+    """Whether it uses anything of a limit."""
 
 
 class SigningPipeline:
@@ -83,6 +88,7 @@ class SigningPipeline:
         *,
         database: Database,
         shelf: PolicyShelf,
+        limits: SpendingLimits,
         recorder: Recorder,
         idempotency: IdempotencyStore,
         executor: SignatureExecutor,
@@ -94,6 +100,7 @@ class SigningPipeline:
     ) -> None:
         self._database = database
         self._shelf = shelf
+        self._limits = limits
         self._recorder = recorder
         self._idempotency = idempotency
         self._executor = executor
@@ -157,16 +164,27 @@ class SigningPipeline:
                 [(job.wallet_id, job.principal.session_id) for job in jobs],
             )
             claimed = await self._idempotency.sort_out(uow, app_id, claims, attempts, inserted)
-            policies = await self._shelf.load(uow, authorities)
+            policies, now = await self._shelf.load(uow, authorities), self._clock.now()
+            asks = [
+                earlier if earlier is not None else _ask_of(job, authority)
+                for job, authority, earlier in zip(jobs, authorities, claimed, strict=True)
+            ]
+            live = [ask for ask in asks if isinstance(ask, Ask)]
+            charges = await self._limits.charges(uow, live, policies, now)
+            scales = await self._limits.ledger.read(uow, app_id, [charge for asked in charges for charge in asked], now)
+            in_order = iter(charges)
             results: list[_Authorised | Outcome | Exception] = []
             records: list[DecisionRecord] = []
             finished: list[tuple[Claim, str, Outcome | None]] = []
-            for job, authority, earlier in zip(jobs, authorities, claimed, strict=True):
+            for job, authority, ask, earlier in zip(jobs, authorities, asks, claimed, strict=True):
                 if earlier is not None:
                     results.append(_replayed(job.principal, authority, earlier))
                     continue
                 try:
-                    result, record = await self._decide(uow, job, authority, policies)
+                    if isinstance(ask, LockstepError):
+                        raise ask
+                    assert isinstance(ask, Ask), "an answer of an earlier attempt is taken above"
+                    result, record = await self._decide(uow, job, ask, policies, scales, next(in_order))
                 except LockstepError as error:
                     results.append(error)
                     finished.append((job.claim, job.decision_id, terminal_outcome(error)))
@@ -175,7 +193,9 @@ class SigningPipeline:
                 records.append(record)
                 if isinstance(result, LockstepError):
                     finished.append((job.claim, job.decision_id, terminal_outcome(result)))
-            await self._recorder.record_decisions(uow, records)
+            async with uow.connection.pipeline():
+                await self._recorder.record_decisions(uow, records)
+                await scales.write(uow)
             await self._idempotency.finish_many(uow, app_id, finished)
         return results
 
@@ -183,16 +203,18 @@ class SigningPipeline:
         self,
         uow: UnitOfWork,
         job: _Job,
-        found: Authority | None,
+        ask: Ask,
         policies: Mapping[PolicyKey, CompiledPolicy],
+        scales: Scales,
+        charges: Sequence[Charge],
     ) -> tuple[_Authorised | LockstepError, DecisionRecord]:
-        """Decide on one job; what it raises leaves no decision behind."""
-        authority = check_visible(job.principal, found)
-        view = view_request(job.request, authority.address)
+        """Decide on one job; what it raises leaves no decision behind, and uses nothing of a limit."""
+        authority, view = ask.authority, ask.view
         assert view.digest is not None, "only transactions to be sent have open numbers"
         now = self._clock.now()
         members = await self._shelf.load_members(uow, job.principal, authority, view, policies, now)
-        ruling = rule_on(job.principal, authority, view, policies, now, members)
+        readings = scales.readings(charges)
+        ruling = rule_on(job.principal, authority, view, policies, now, members, readings)
         shown = job.request.preview_digest
         if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, None):
             raise PreviewOutdated
@@ -209,9 +231,11 @@ class SigningPipeline:
             request_digest=view.digest,
             request=job.body,
             correlation_id=job.correlation_id,
+            readings=readings,
         )
         if ruling.error is not None:
             return ruling.error, record
+        is_limited = scales.reserve(charges, decision.id, now + DEAD_AFTER)
         execution = Execution(
             decision_id=decision.id,
             key=wallet_key(authority),
@@ -220,7 +244,7 @@ class SigningPipeline:
             auth_share=authority.auth_share,
             revisions=ruling.revisions,
         )
-        return _Authorised(job=job, decision=decision, execution=execution), record
+        return _Authorised(job=job, decision=decision, execution=execution, view=view, is_limited=is_limited), record
 
     async def _sign_batch(self, key: str, batch: Sequence[_Authorised]) -> list[Outcome | Exception]:
         app_id = AppId(key)
@@ -246,6 +270,14 @@ class SigningPipeline:
                 else:
                     signed.append(SignatureRecord(one.decision, one.job.principal.label, one.execution.digest))
             await self._recorder.record_signatures(uow, signed, self._clock.now())
+            await self._limits.ledger.release(
+                uow,
+                [
+                    one.decision.id
+                    for one, result in zip(batch, results, strict=True)
+                    if isinstance(result, LockstepError)
+                ],
+            )
         # An attempt that another one took over releases nothing: the other one answers.
         return [
             result if one.job.decision_id in held else IdempotencyInProgress()
@@ -263,24 +295,28 @@ class SigningPipeline:
         now = [check_visible(one.job.principal, authority) for one, authority in zip(batch, found, strict=True)]
         changed = [authority for one, authority in zip(batch, now, strict=True) if has_changed(authority, one.decision)]
         policies = await self._shelf.load(uow, changed)
-        return [
-            (await self._refusal(uow, one, authority, policies) or result) if isinstance(result, Outcome) else result
-            for one, authority, result in zip(batch, now, results, strict=True)
+        moment = self._clock.now()
+        made = [place for place, result in enumerate(results) if isinstance(result, Outcome)]
+        kept = list(results)
+        for place in made:
+            kept[place] = check_standing(batch[place].job.principal, now[place], moment) or kept[place]
+        again = [place for place in made if has_changed(now[place], batch[place].decision)]
+        standing = [
+            Standing(one.decision, Ask(one.job.principal, now[place], one.view), moment + DEAD_AFTER)
+            for place, one in ((place, batch[place]) for place in again)
         ]
-
-    async def _refusal(
-        self, uow: UnitOfWork, one: _Authorised, authority: Authority, policies: Mapping[PolicyKey, CompiledPolicy]
-    ) -> LockstepError | None:
-        def view() -> RequestView:
-            return view_request(one.job.request, authority.address)
-
-        principal, now, members = one.job.principal, self._clock.now(), NO_MEMBERS
-        if has_changed(authority, one.decision):
-            try:
-                members = await self._shelf.load_members(uow, principal, authority, view(), policies, now)
-            except LockstepError as error:
-                return error
-        return look_again(one.decision, principal, authority, view, policies, now, members)
+        refusals = await self._limits.decide_again(uow, standing, policies, moment)
+        for place, refusal in zip(again, refusals, strict=True):
+            kept[place] = refusal or kept[place]
+        limited = [
+            batch[place].decision.id
+            for place in made
+            if isinstance(kept[place], Outcome) and (batch[place].is_limited or place in again)
+        ]
+        lapsed = await self._limits.ledger.consume(uow, limited)
+        return [
+            DecisionLapsed() if one.decision.id in lapsed else result for one, result in zip(batch, kept, strict=True)
+        ]
 
     async def _send(self, principal: Principal, wallet_id: WalletId, request: SendTransaction, claim: Claim) -> Outcome:
         terms: ShownTerms | None = None
@@ -315,7 +351,9 @@ class SigningPipeline:
                 policies = await self._shelf.load(uow, [authority])
                 now = self._clock.now()
                 members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
-                ruling = rule_on(principal, authority, view, policies, now, members)
+                charges, scales = await self._limits.weigh(uow, Ask(principal, authority, view), policies, now)
+                readings = scales.readings(charges)
+                ruling = rule_on(principal, authority, view, policies, now, members, readings)
                 shown = request.preview_digest
                 if ruling.allowed and shown is not None and shown != self._previewer.digest(view, ruling, terms):
                     raise PreviewOutdated
@@ -328,11 +366,14 @@ class SigningPipeline:
                     request_digest=intent_digest(intent),
                     intent=intent_wire(intent),
                     correlation_id=correlation_id,
+                    readings=readings,
                 )
                 await self._recorder.record_decisions(uow, [record])
                 if ruling.error is not None:
                     denied, outcome = ruling.error, terminal_outcome(ruling.error)
                 else:
+                    scales.reserve(charges, decision.id, None)
+                    await scales.write(uow)
                     queued = await self._sender.enqueue(uow, decision, intent)
                     data = {"hash": queued.hash, "caip2": intent.chain, "transaction_id": queued.id}
                     outcome = Outcome(200, {"method": str(request.method), "data": data})
@@ -379,6 +420,15 @@ def _replayed(
     if isinstance(earlier, LockstepError) or found is None:
         return earlier
     return check_proof(principal, found) or earlier
+
+
+def _ask_of(job: _Job, found: Authority | None) -> Ask | LockstepError:
+    """The request as it would be signed, or why it cannot be for this caller and wallet."""
+    try:
+        authority = check_visible(job.principal, found)
+        return Ask(job.principal, authority, view_request(job.request, authority.address))
+    except LockstepError as error:
+        return error
 
 
 def wallet_key(authority: Authority) -> WalletKey:

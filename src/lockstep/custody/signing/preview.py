@@ -15,6 +15,7 @@ from lockstep.custody.errors import PreviewOutdated
 from lockstep.custody.ports import Sender
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
+from lockstep.custody.signing.limits import Ask, SpendingLimits
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.rules import authorisation_of, check_visible, rule_on
 from lockstep.custody.signing.types import Authority, Ruling
@@ -95,6 +96,7 @@ class Previewer:
         self,
         database: Database,
         shelf: PolicyShelf,
+        limits: SpendingLimits,
         seals: Seals,
         sender: Sender,
         clock: Clock,
@@ -103,6 +105,7 @@ class Previewer:
         self._database = database
         self._seals = seals
         self._shelf = shelf
+        self._limits = limits
         self._sender = sender
         self._clock = clock
         self._word_facts = word_facts
@@ -132,8 +135,12 @@ class Previewer:
             view = view_request(request, authority.address)
             policies = await self._shelf.load(uow, [authority])
             members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
+            ask = Ask(principal, authority, view)
+            charges, scales = await self._limits.weigh(uow, ask, policies, now, lock=False)
             # What keys must sign is signed when it is asked for: shown is what it will mean then.
-            ruling = rule_on(principal, authority, view, policies, now, members, needs_proof=False)
+            ruling = rule_on(
+                principal, authority, view, policies, now, members, scales.readings(charges), needs_proof=False
+            )
             digest = self.digest(view, ruling, terms)
             if terms is not None:
                 await store.save_preview(

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.custody.audit import AuditEvent, AuditLog
+from lockstep.custody.policy import Reading
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.request_box import RequestBox
@@ -28,6 +29,8 @@ class DecisionRecord:
     request: Mapping[str, Any] | None = None
     """What is kept, sealed, of a request without an intent."""
     correlation_id: str | None = None
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """How the limits stood before it, so that it can be made again from the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,11 @@ def _decided(record: DecisionRecord) -> AuditEvent:
     }
     if decision.authorized_by:
         facts["authorized_by"] = list(decision.authorized_by)
+    if record.readings:
+        facts["limits"] = {
+            name: {"used": str(reading.used), "asked": None if reading.asked is None else str(reading.asked)}
+            for name, reading in record.readings.items()
+        }
     action, result = ("signature.allowed", "done") if decision.allowed else ("signature.denied", "denied")
     return _event(decision, record.caller, action, result, facts, record.correlation_id)
 

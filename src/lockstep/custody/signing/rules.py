@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from lockstep.chains.evm import UnsignedTransaction, chain_name
@@ -20,6 +22,7 @@ from lockstep.custody.errors import (
     PolicyDenied,
     PolicyMissing,
     SessionExpired,
+    SessionLimitReached,
     SessionMethodDenied,
     SessionRevoked,
     SessionValueDenied,
@@ -29,9 +32,10 @@ from lockstep.custody.errors import (
     WalletFrozen,
     WalletNotFound,
 )
-from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy, Members, SystemFacts, evaluate
+from lockstep.custody.limits import LimitStanding, session_maxima, standings
+from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy, Members, Reading, SystemFacts, evaluate
 from lockstep.custody.seals import AuthorityTampered
-from lockstep.custody.signing.types import Authority, Ruling
+from lockstep.custody.signing.types import Authority, Ruling, SessionGrant
 from lockstep.custody.types import Decision, Principal, TransactionIntent
 from lockstep.custody.view import RequestView, TransactionDraft
 from lockstep.kit.canonical import canonical
@@ -84,6 +88,7 @@ def rule_on(
     policies: Mapping[PolicyKey, CompiledPolicy],
     now: datetime,
     members: Members = NO_MEMBERS,
+    readings: Mapping[str, Reading] = MappingProxyType({}),
     *,
     needs_proof: bool = True,
 ) -> Ruling:
@@ -93,10 +98,15 @@ def rule_on(
         needs_proof: whether what keys must sign has to be signed already; not so for a preview.
         policies: compiled, at least all of `policy_keys(authority)`.
         members: from `PolicyShelf.load_members`; what is not answered there cannot be decided.
+        readings: how the limits stand that the request meets; one that is absent cannot be decided.
     """
-    refusal = check_standing(principal, authority, now, needs_proof=needs_proof) or _check_session(authority, view)
+    refusal = (
+        check_standing(principal, authority, now, needs_proof=needs_proof)
+        or _check_session(authority, view)
+        or _check_caps(authority.session, readings)
+    )
     if refusal is not None:
-        return _refused(authority, refusal)
+        return replace(_refused(authority, refusal), limits=_limits(authority, policies, readings, view))
     ids = attached(authority)
     missing = [policy for policy in ids if policy not in authority.revisions]
     if missing:
@@ -106,8 +116,10 @@ def rule_on(
         [policies[key] for key in policy_keys(authority)],
         system_facts(principal, authority, now),
         members,
+        readings,
     )
     authorisation = authorisation_of(principal, authority)
+    limits = _limits(authority, policies, readings, view)
     return Ruling(
         allowed=verdict.allowed,
         reason_code=str(verdict.reason_code),
@@ -125,7 +137,9 @@ def rule_on(
             policy_id=verdict.policy_id,
             rule_id=verdict.rule_id,
             policy_revision=verdict.policy_revision,
+            **({"limits": [describe_limit(limit) for limit in limits]} if limits else {}),
         ),
+        limits=limits,
     )
 
 
@@ -210,27 +224,6 @@ def has_changed(authority: Authority, decision: Decision) -> bool:
     return dict(authority.revisions) != dict(decision.revisions)
 
 
-def look_again(
-    decision: Decision,
-    principal: Principal,
-    authority: Authority,
-    view: Callable[[], RequestView],
-    policies: Mapping[PolicyKey, CompiledPolicy],
-    now: datetime,
-    members: Members = NO_MEMBERS,
-) -> LockstepError | None:
-    """Why an allowed decision does not stand any more, by the authority as it is now; None when it does.
-
-    Args:
-        view: of what is signed, made only when policies are asked again.
-        policies, members: as for `rule_on`, needed only if `has_changed`.
-    """
-    refusal = check_standing(principal, authority, now)
-    if refusal is not None or not has_changed(authority, decision):
-        return refusal
-    return rule_on(principal, authority, view(), policies, now, members).error
-
-
 def _check_session(authority: Authority, view: RequestView) -> Forbidden | None:
     session = authority.session
     if session is None:
@@ -245,6 +238,57 @@ def _check_session(authority: Authority, view: RequestView) -> Forbidden | None:
         return SessionValueDenied("the value that this user operation moves cannot be told")
     value = sum(part.call.value for part in view.decided if part.call is not None)
     return SessionValueDenied(f"expected a value of at most {limit}, was {value}") if value > limit else None
+
+
+def _check_caps(session: SessionGrant | None, readings: Mapping[str, Reading]) -> Forbidden | None:
+    caps = None if session is None else session.caps
+    for name, maximum in ({} if caps is None else session_maxima(caps)).items():
+        reading = readings.get(name)
+        total = None if reading is None else reading.total
+        if total is not None and total <= maximum:
+            continue
+        used = 0 if reading is None else reading.used
+        asked = None if reading is None else reading.asked
+        what = "it cannot be told what this moves" if asked is None else f"this asks for {asked}"
+        return SessionLimitReached(
+            f"{name.partition('.')[2]}: expected at most {maximum}, {used} are used, {max(maximum - used, 0)} are left;"
+            f" {what}",
+            limit=name,
+            maximum=str(maximum),
+            used=str(used),
+            left=str(max(maximum - used, 0)),
+            asked=None if asked is None else str(asked),
+        )
+    return None
+
+
+def _limits(
+    authority: Authority,
+    policies: Mapping[PolicyKey, CompiledPolicy],
+    readings: Mapping[str, Reading],
+    view: RequestView,
+) -> tuple[LimitStanding, ...]:
+    if not readings:
+        return ()
+    caps = None if authority.session is None else authority.session.caps
+    return standings(
+        caps, [policies[key] for key in policy_keys(authority)], readings, [part.method for part in view.decided]
+    )
+
+
+def describe_limit(limit: LimitStanding) -> dict[str, object]:
+    """A limit on the wire; amounts as decimal strings."""
+    return {
+        "limit": limit.limit,
+        "name": limit.name,
+        "policy_id": limit.policy_id,
+        "rule_id": limit.rule_id,
+        "maximum": str(limit.maximum),
+        "used": str(limit.used),
+        "left": str(limit.left),
+        "asked": None if limit.asked is None else str(limit.asked),
+        "window_seconds": limit.window_seconds,
+    }
 
 
 def _refused(authority: Authority, error: LockstepError) -> Ruling:

@@ -13,6 +13,7 @@ from lockstep.chains.evm import Address
 from lockstep.custody.authority.sealing import key_row, owner_rows
 from lockstep.custody.authority.store import read_key, read_owner
 from lockstep.custody.idempotency.store import INSERT_KEYS
+from lockstep.custody.limits import SessionCaps
 from lockstep.custody.seals import AuthorityTampered, Content, Kind, Sealed, Seals, contents
 from lockstep.custody.seals.store import read_seals
 from lockstep.custody.signing.types import Authority, SessionGrant, StoredDecision
@@ -34,6 +35,7 @@ _AUTHORITY_COLUMNS = """
     w.status, w.archived_at is not null as is_archived, w.policy_ids,
     w.auth_share, s.id as session_id, s.grantee, s.authorization_key_id, s.status as session_status, s.expires_at, s.allowed_methods,
     s.policy_ids as session_policy_ids, s.max_value_per_transaction,
+    s.max_total_value, s.max_value_per_window, s.window_seconds, s.max_transactions,
     (select jsonb_build_array(u.issuer, u.subject, u.role, u.status) from users u
      where u.app_id = w.app_id and u.id = w.owner_user_id) as owner_user,
     (select coalesce(jsonb_object_agg(c.id, c.revision), '{}'::jsonb)
@@ -303,6 +305,7 @@ def _authority(row: Row, seals: Seals) -> Authority:
             policy_ids=tuple(row["session_policy_ids"]),
             max_value_per_transaction=None if limit is None else from_numeric(limit),
             key=read_key(row["session_key"]),
+            caps=_caps(row),
         )
     return Authority(
         app_id=row["app_id"],
@@ -347,6 +350,7 @@ def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
             row["allowed_methods"],
             row["session_policy_ids"],
             None if limit is None else from_numeric(limit),
+            list(_cap_values(row).values()),
         )
         found.append((Kind.SESSION, session_id, session))
     if row["owner_user"] is not None:
@@ -375,6 +379,18 @@ def _is_sealed(row: Row, seals: Seals) -> bool:
     )
     seal = row["decision_seal"]
     return seals.is_sealed("decision", row["decision_id"], content, None if seal is None else bytes(seal))
+
+
+def _cap_values(row: Row) -> dict[str, int | None]:
+    names = ("max_total_value", "max_value_per_window", "window_seconds", "max_transactions")
+    return {name: None if row[name] is None else from_numeric(row[name]) for name in names}
+
+
+def _caps(row: Row) -> SessionCaps | None:
+    caps = _cap_values(row)
+    if all(cap is None for cap in caps.values()):
+        return None
+    return SessionCaps(session_id=row["session_id"], **caps)
 
 
 def _stored_decision(row: Row, seals: Seals) -> StoredDecision:

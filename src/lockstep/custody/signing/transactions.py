@@ -10,7 +10,6 @@ from lockstep.custody.authority.guard import use_up
 from lockstep.custody.authority.proofs import RecordedProof
 from lockstep.custody.errors import DecisionMismatch, DecisionUnknown
 from lockstep.custody.execution import Signature, TransactionPayload
-from lockstep.custody.policy import NO_MEMBERS, CompiledPolicy
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
 from lockstep.custody.signing.cancellations import (
@@ -22,23 +21,23 @@ from lockstep.custody.signing.cancellations import (
     ruling_on_cancellation,
 )
 from lockstep.custody.signing.execute import SignatureExecutor
+from lockstep.custody.signing.limits import Ask, SpendingLimits, Standing
 from lockstep.custody.signing.pipeline import wallet_key
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.recorder import DecisionRecord, Recorder, SignatureRecord, decide
 from lockstep.custody.signing.rules import (
-    PolicyKey,
     check_intent,
+    check_standing,
     check_visible,
     draft_of,
     has_changed,
     intent_digest,
     intent_wire,
-    look_again,
     rule_on,
 )
 from lockstep.custody.signing.types import Execution, StoredDecision
 from lockstep.custody.types import Decision, Principal, PrincipalKind, SignedTransaction, TransactionIntent, Wallet
-from lockstep.custody.view import Method, RequestView, view_draft, view_transaction
+from lockstep.custody.view import Method, view_draft, view_transaction
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
@@ -64,6 +63,7 @@ class TransactionSigning:
         *,
         database: Database,
         shelf: PolicyShelf,
+        limits: SpendingLimits,
         recorder: Recorder,
         seals: Seals,
         executor: SignatureExecutor,
@@ -71,6 +71,7 @@ class TransactionSigning:
     ) -> None:
         self._database = database
         self._shelf = shelf
+        self._limits = limits
         self._recorder = recorder
         self._seals = seals
         self._executor = executor
@@ -83,21 +84,25 @@ class TransactionSigning:
         wallet: Wallet | WalletId,
         intent: TransactionIntent,
         *,
-        replaces: bool = False,
+        replaces: str | None = None,
+        is_queued: bool = True,
     ) -> Decision:
         """See `CustodyService.decide_transaction` and `decide_replacement`."""
         wallet_id = wallet.id if isinstance(wallet, Wallet) else wallet
         if principal.tenant != intent.app_id or wallet_id != intent.wallet_id:
             raise DecisionMismatch("the intent names another app or wallet than the caller asks for")
         (found,) = await store.load_authorities(uow, self._seals, intent.app_id, [(wallet_id, principal.session_id)])
-        authority = check_visible(principal, found, oversees=replaces)
+        authority = check_visible(principal, found, oversees=replaces is not None)
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
         policies = await self._shelf.load(uow, [authority])
         view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)
         now = self._clock.now()
         members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
-        ruling = rule_on(principal, authority, view, policies, now, members)
+        ask = Ask(principal, authority, view)
+        charges, scales = await self._limits.weigh(uow, ask, policies, now, own=replaces, lock=is_queued)
+        readings = scales.readings(charges)
+        ruling = rule_on(principal, authority, view, policies, now, members, readings)
         record = DecisionRecord(
             decision=decide(new_id(), principal, authority, str(view.method), ruling, now),
             caller=principal.label,
@@ -105,6 +110,7 @@ class TransactionSigning:
             request_digest=intent_digest(intent),
             intent=intent_wire(intent),
             correlation_id=intent.correlation_id or current_correlation_id(),
+            readings=readings,
         )
         if ruling.error is not None:
             # Usually the caller's transaction ends with this refusal; what was denied stays on record all the same.
@@ -113,6 +119,11 @@ class TransactionSigning:
         if ruling.error is not None:
             raise ruling.error
         await use_up(uow, principal)
+        if is_queued:
+            if replaces is not None:
+                await self._limits.ledger.pass_on(uow, intent.app_id, replaces, record.decision.id)
+            scales.reserve(charges, record.decision.id, None)
+            await scales.write(uow)
         return record.decision
 
     async def check_withdrawal(
@@ -174,8 +185,12 @@ class TransactionSigning:
                     made[one.place] = signature
             # Stopped, frozen and revoked mean that nothing leaves from then on, however long the signer takes.
             standing = await self._check_all(uow, {place: items[place] for place in made}, answers)
+            lapsed = await self._limits.ledger.consume(uow, [one.stored.decision.id for one in standing])
             signed: list[SignatureRecord] = []
             for one in standing:
+                if one.stored.decision.id in lapsed:
+                    answers[one.place] = DecisionUnknown("its transaction has ended")
+                    continue
                 signature = made[one.place]
                 raw = encode_signed(one.transaction, signature.r, signature.s, signature.y_parity)
                 result = SignedTransaction(raw=raw, hash=transaction_hash(raw), digest=one.execution.digest)
@@ -196,57 +211,68 @@ class TransactionSigning:
         stored = await store.load_decisions(uow, self._seals, [decision_id for decision_id, _ in items.values()])
         changed = [one.authority for one in stored.values() if has_changed(one.authority, one.decision)]
         policies = await self._shelf.load(uow, changed)
+        refusals: dict[int, LockstepError] = {}
+        standing: dict[int, Standing] = {}
         for place, (decision_id, transaction) in items.items():
             found = stored.get(decision_id)
             if found is None:
                 continue
             try:
-                execution = await self._check(uow, found, transaction, policies)
+                ask = self._check(found, transaction)
             except LockstepError as error:
-                answers[place] = error
-                self._recorder.record_failure(uow, found.decision, found.caller, error.code)
+                refusals[place] = error
                 continue
-            checked.append(_Checked(place, found, transaction, execution))
+            if ask is not None:
+                standing[place] = Standing(found.decision, ask, None)
+        again = await self._limits.decide_again(uow, list(standing.values()), policies, self._clock.now())
+        refusals |= {place: refusal for place, refusal in zip(standing, again, strict=True) if refusal is not None}
+        for place, (decision_id, transaction) in items.items():
+            found = stored.get(decision_id)
+            if found is None:
+                continue
+            if place in refusals:
+                answers[place] = refusals[place]
+                self._recorder.record_failure(uow, found.decision, found.caller, refusals[place].code)
+                continue
+            checked.append(_Checked(place, found, transaction, _execution(found, transaction)))
         return checked
 
     async def _record(self, record: DecisionRecord) -> None:
         async with self._database.tenant(record.decision.app_id) as uow:
             await self._recorder.record_decisions(uow, [record])
 
-    async def _check(
-        self,
-        uow: UnitOfWork,
-        stored: StoredDecision,
-        transaction: UnsignedTransaction,
-        policies: Mapping[PolicyKey, CompiledPolicy],
-    ) -> Execution:
-        """Look again at everything that may have changed since the decision."""
-        authority, principal, now = stored.authority, _principal_of(stored), self._clock.now()
+    def _check(self, stored: StoredDecision, transaction: UnsignedTransaction) -> Ask | None:
+        """Look again at everything that may have changed since the decision; what the policies are to be asked about, if
+        they are others by now.
+
+        Raises:
+            LockstepError: why it may not be signed any more.
+        """
+        authority = stored.authority
         check_intent(stored.intent, transaction)
-
-        def view() -> RequestView:
-            return view_transaction(transaction, authority.address, Method.SEND_TRANSACTION)
-
-        refusal: LockstepError | None
+        principal = _principal_of(stored)
         if stored.decision.method == CANCELLATION:
             check_cancellation(transaction, authority.address)
-            refusal = refuse_cancellation(principal, authority, now)
+            refusal = refuse_cancellation(principal, authority, self._clock.now())
         else:
-            members = NO_MEMBERS
-            if has_changed(authority, stored.decision):
-                members = await self._shelf.load_members(uow, principal, authority, view(), policies, now)
-            refusal = look_again(stored.decision, principal, authority, view, policies, now, members)
+            refusal = check_standing(principal, authority, self._clock.now())
         if refusal is not None:
             raise refusal
-        payload = TransactionPayload(transaction)
-        return Execution(
-            decision_id=stored.decision.id,
-            key=wallet_key(authority),
-            payload=payload,
-            digest=payload.digest(),
-            auth_share=authority.auth_share,
-            revisions=authority.revisions,
-        )
+        if stored.decision.method == CANCELLATION or not has_changed(authority, stored.decision):
+            return None
+        return Ask(principal, authority, view_transaction(transaction, authority.address, Method.SEND_TRANSACTION))
+
+
+def _execution(stored: StoredDecision, transaction: UnsignedTransaction) -> Execution:
+    payload = TransactionPayload(transaction)
+    return Execution(
+        decision_id=stored.decision.id,
+        key=wallet_key(stored.authority),
+        payload=payload,
+        digest=payload.digest(),
+        auth_share=stored.authority.auth_share,
+        revisions=stored.authority.revisions,
+    )
 
 
 def _principal_of(stored: StoredDecision) -> Principal:

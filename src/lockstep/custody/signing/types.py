@@ -10,6 +10,7 @@ from typing import Literal
 from lockstep.chains.evm import Address
 from lockstep.custody.authority.types import Owner, OwnerKey
 from lockstep.custody.execution import Payload, WalletKey
+from lockstep.custody.limits import LimitStanding, SessionCaps
 from lockstep.custody.types import Decision, TransactionIntent
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId
@@ -27,6 +28,8 @@ class SessionGrant:
     max_value_per_transaction: int | None
     key: OwnerKey | None = None
     """Authorization key that must sign each request; None: none."""
+    caps: SessionCaps | None = None
+    """What it may use in all; None: there are no such limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class Ruling:
     revisions: Mapping[str, int]
     error: LockstepError | None = None
     """What the caller is told when it is not allowed."""
+    limits: tuple[LimitStanding, ...] = ()
+    """Limits that the request meets, as they stood before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

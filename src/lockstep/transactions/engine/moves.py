@@ -31,6 +31,12 @@ class Moves:
         """Ids of what was decided on."""
         return {change.transaction.id for change in self.changes} | self.waits.keys()
 
+    @property
+    def unsigned_ends(self) -> list[str]:
+        """Decisions under which nothing was signed and nothing will be."""
+        ended = (change.transaction for change in self.changes if change.transaction.state.is_terminal)
+        return [transaction.decision_id for transaction in ended if transaction.hash is None]
+
 
 def move(transaction: Transaction, state: State, now: datetime, due_at: datetime | None, **changes: Any) -> Transaction:
     """The transaction in another state, one version further; failures begin anew and the reason is the given one."""

@@ -41,6 +41,7 @@ async def reserve(lane: Lane) -> int:
         moves = await plan.reserve(uow, [t for t in ours if t.id not in over])
         moves.changes = ended.changes + moves.changes
         await write(uow, moves, lane.clock.now())
+        await lane.signer.release_decisions(uow, moves.unsigned_ends)
         crash.point(STEP, "after_effect")
     crash.point(STEP, "after_commit")
     return len(moves.changes)

@@ -74,6 +74,7 @@ async def sign(lane: Lane) -> int:
         if given_back:
             await lane.family.give_back(uow, given_back)
         await write(uow, moves, now)
+        await lane.signer.release_decisions(uow, moves.unsigned_ends)
     crash.point(STEP, "after_commit")
     return len(moves.changes)
 

@@ -21,6 +21,8 @@ SEND = "eth_sendTransaction"
 CHECKSUMMED = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 TYPED = {"types": MAIL_TYPES, "primary_type": "Mail"}
 
+AGGREGATION = "aggregation.01900000-0000-7000-8000-0000000000aa"
+
 
 def faults(document: Any) -> dict[str, str]:
     with pytest.raises(PolicyInvalid) as caught:
@@ -155,7 +157,9 @@ def test_parse_policy__checksummed_and_upper_case_addresses__are_read_as_the_sam
         (tx("destination", "eq", SHOP), "field"),
         (condition("transaction", "to", "eq", SHOP), "field_source"),
         (condition("ethereum_7702_authorization", "contract", "eq", SHOP), "field_source"),
-        (condition("reference", "aggregation.1", "lte", "5"), "field_source"),
+        (condition("reference", "aggregation.1", "lte", "5"), "field"),
+        (condition("reference", AGGREGATION, "eq", "5"), "operator"),
+        (condition("reference", AGGREGATION, "lte", "-5"), "value"),
         (tx("to", "in_condition_set", "set-1"), "value"),
         (tx("to", "regex", ".*"), "operator"),
         (tx("nonce", "eq", "1"), "field"),

@@ -197,11 +197,11 @@ async def test_operator__takes_back_and_hurries__what_users_sent(world: World, t
     async with world.database.tenant(alice.tenant) as uow:
         sent = (await world.custody.decide_transaction(uow, alice, wallet, intent_of(wallet))).id
         await world.custody.check_withdrawal(uow, operator, wallet.id, sent)
-        hurried = (await world.custody.decide_replacement(uow, operator, wallet, intent_of(wallet))).id
+        hurried = (await world.custody.decide_replacement(uow, operator, wallet, intent_of(wallet), replaces=sent)).id
         with pytest.raises(WalletNotFound):
             await world.custody.check_withdrawal(uow, bob, wallet.id, sent)
         with pytest.raises(WalletNotFound):
-            await world.custody.decide_replacement(uow, bob, wallet, intent_of(wallet))
+            await world.custody.decide_replacement(uow, bob, wallet, intent_of(wallet), replaces=sent)
         with pytest.raises(OwnerRequired):
             await world.custody.check_withdrawal(uow, team.app, wallet.id, sent)
 

@@ -320,6 +320,17 @@ def test_leaves__a_safe_that_runs_unknown_code_or_pays_for_gas__puts_everything_
         assert found.native(OTHER_CHAIN) == 0
 
 
+@pytest.mark.parametrize("data", [b"\x12\x34\x56\x78", transfer(7)])
+def test_leaves__an_account_that_calls_itself__puts_everything_in_doubt(data: bytes) -> None:
+    """The code that it delegates to may do anything with what it has; a Safe takes on owners and modules like this."""
+    wrapped = abi_encode_call("execute(address,uint256,bytes)", [ACCOUNT, 0, data])
+
+    for found in (called(WALLET, data), called(ACCOUNT, wrapped), called(ACCOUNT, safe(ACCOUNT, 0, data))):
+        assert (found.native(), found.token(CHAIN, OTHER)) == (None, None)
+    assert called(WALLET, abi_encode_call("execute(address,uint256,bytes)", [TOKEN, 0, transfer(7)])).doubts == ()
+    assert called(WALLET, b"", value=3).native() == 3
+
+
 def test_leaves__too_many_or_too_deep__puts_everything_in_doubt() -> None:
     calls = [(SHOP, 1, b"")] * MAX_CALLS
     batch = abi_encode_call("executeBatch((address,uint256,bytes)[])", [calls])
@@ -409,9 +420,9 @@ def test_leaves__what_owners_of_a_safe_sign__is_unwrapped() -> None:
     rest = {**numbers, "gasToken": ZERO, "refundReceiver": ZERO}
     message = {"to": TOKEN, "value": "3", "data": "0x" + transfer(7).hex(), "operation": "0", **rest}
 
-    found = typed("SafeTx", types, message, name=None)
+    found = typed("SafeTx", types, message, name=None, verifyingContract=ACCOUNT)
     assert (found.native(), found.token(CHAIN, TOKEN)) == (3, 7)
-    assert typed("SafeTx", types, {**message, "operation": "1"}, name=None).native() is None
+    assert typed("SafeTx", types, {**message, "operation": "1"}, name=None, verifyingContract=ACCOUNT).native() is None
 
 
 def test_leaves__typed_data_that_is_not_known_or_bound__puts_everything_on_its_chain_in_doubt() -> None:

@@ -2,7 +2,8 @@
 
 What a contract may do with a caller's assets is bounded by what came along, by the allowances that it was given before
 (which counted then) and, where it is a token, by that token. So an unknown call puts only its own contract in doubt as a
-token. A wrapper acts for an account that the key controls: where its inside cannot be read, everything is in doubt.
+token. A wrapper acts for an account that the key controls: where its inside cannot be read, everything is in doubt. So it
+is where an account calls itself, the wallet included: code that it delegates to (EIP-7702) has all its powers.
 
 Sources: ERC-20, EIP-2612, Permit2 (AllowanceTransfer), Multicall3, Safe 1.3 and 1.4, ERC-4337 accounts, ERC-7579, ERC-7821.
 """
@@ -68,13 +69,17 @@ class _Known:
     unwraps: _Unwraps | None = None
     is_far: bool = False
     """Whether it concerns more than the contract that is called."""
+    is_account: bool = False
+    """Whether the contract that is called acts as an account."""
 
 
 class Walk:
     """Walks through the calls of one request."""
 
-    def __init__(self, chain: str | None) -> None:
+    def __init__(self, chain: str | None, account: str) -> None:
         self._chain = chain
+        self._accounts = {account}
+        """Those that act here: the wallet, and the accounts that it acts through."""
         self._calls = 0
 
     def see(self, call: Call, depth: int = 0) -> Seen:
@@ -88,6 +93,8 @@ class Walk:
         native = self._native(call.to, call.value)
         if not call.data:
             return Seen(native, (), ())
+        if call.to in self._accounts and (known is None or known.unwraps is None):
+            return self._doubt("an account calls itself")
         arguments = None if known is None else decode_arguments(known.types, call.data[4:])
         if known is None or arguments is None:
             if known is not None and known.is_far:
@@ -107,6 +114,8 @@ class Walk:
         inner = known.unwraps(call.to, arguments)
         if inner is None:
             return self._doubt("what a call wraps cannot be read")
+        if known.is_account:
+            self._accounts.add(call.to)
         if depth == MAX_DEPTH:
             return self._doubt(f"calls wrapped more than {MAX_DEPTH} times")
         seen = [self.see(one, depth + 1) for one in inner]
@@ -324,7 +333,7 @@ _KNOWN: dict[bytes, _Known] = {
         for name, moves in _MOVING.items()
     },
     **{
-        function_selector(name): _Known(_types(name), unwraps=unwraps, is_far=True)
+        function_selector(name): _Known(_types(name), unwraps=unwraps, is_far=True, is_account=name.startswith("exec"))
         for name, unwraps in _WRAPPING.items()
     },
 }

@@ -23,9 +23,9 @@ def leaves_of(view: RequestView) -> Leaves:
         # New code can use what comes along, and has no allowance yet.
         return Leaves((Leaf(LeafKind.TRANSFER, view.chain, None, call.value, None),) if call.value else ())
     if call is not None and call.to is not None:
-        return _leaves(Walk(view.chain).see(Call(call.to, call.value, call.data)))
+        return _leaves(Walk(view.chain, view.from_address).see(Call(call.to, call.value, call.data)))
     if view.typed_data is not None:
-        return _leaves(see_typed_data(view.typed_data, view.chain))
+        return _leaves(see_typed_data(view.typed_data, view.chain, view.from_address))
     if view.message is not None and len(view.message) != 32:
         return Leaves()
     # A message of 32 bytes may be the hash of an account's operation: Safes and ERC-4337 accounts take such signatures.

@@ -29,7 +29,7 @@ _AUTHORIZATION: Final = "(address from,address to,uint256 value,uint256 validAft
 _TERMS: Final = [("spender", "address"), ("nonce", "uint256"), ("deadline", "uint256")]
 
 
-def see_typed_data(data: TypedData, chain: str | None) -> Seen:
+def see_typed_data(data: TypedData, chain: str | None, signer: str) -> Seen:
     """What a signature over typed data lets move."""
     contract = data.domain.get("verifyingContract")
     read = _READERS.get(data.encoded_type) or _witnessed(data)
@@ -40,7 +40,8 @@ def see_typed_data(data: TypedData, chain: str | None) -> Seen:
         m: dict[str, Any] = data.message
         call = safe_call(m["to"], m["value"], m["data"], m["operation"], m["gasPrice"])
         if call is not None:
-            return Walk(chain).see(call)
+            safe = contract if isinstance(contract, str) else signer
+            return Walk(chain, safe).see(call)
     return Seen((), (), (Doubt(chain, None, "what this typed data stands for is not known"),))
 
 
