@@ -246,11 +246,13 @@ class AccountService:
     async def _replace(
         self, principal: Principal, app_id: AppId, account: Account, hashed: str, before: str | None
     ) -> None:
+        """Set a password; `before` is the hash that must still be there, None: whichever."""
         async with self._database.tenant(app_id) as uow:
-            now = self._clock.now()
-            if not await store.set_password(uow, app_id, account.user_id, before, hashed, now):
+            now, known = self._clock.now(), await store.lock_account(uow, app_id, account.user_id)
+            if known is None or before not in (None, known.hash):
                 raise PasswordWrong  # somebody else has changed it meanwhile
-            await self._reseal(uow, app_id, account, hashed)
+            await store.set_password(uow, app_id, account.user_id, known.hash, hashed, now)
+            await self._reseal(uow, app_id, known, hashed)
             await store.end_logins(uow, app_id, account.user_id, "password", now)
             await store.forgive_attempt(uow, app_id, "name", _digest(account.name), only_one=False)
             self._audit.append(uow, user_event(principal, app_id, account.user_id, "account.password_changed"))

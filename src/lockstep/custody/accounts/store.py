@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import LiteralString
 
 from lockstep.custody.accounts.types import Account, StoredRefresh
-from lockstep.kit.database import UnitOfWork
+from lockstep.kit.database import Row, UnitOfWork
 from lockstep.kit.ids import AppId, UserId
 
 ISSUER = "urn:lockstep:accounts"
 """Stands as the issuer of users that have an account; no app may name it as its own."""
 FORGET = timedelta(days=1)
 """Attempts so long ago do not count any more."""
+_ACCOUNT: LiteralString = """
+select a.user_id, a.name, a.password_hash, u.status from accounts a
+join users u on u.app_id = a.app_id and u.id = a.user_id
+"""
 
 
 async def insert_account(
@@ -35,34 +40,28 @@ async def find_account(
     uow: UnitOfWork, app_id: AppId, *, name: str | None = None, user_id: str | None = None
 ) -> Account | None:
     """An account by its name or its user."""
-    row = await uow.find(
-        "select a.user_id, a.name, a.password_hash, u.status from accounts a join users u on u.id = a.user_id"
-        " and u.app_id = a.app_id where a.app_id = %s and (a.name = %s or a.user_id = %s)",
-        (app_id, name, user_id),
-    )
-    if row is None:
-        return None
-    return Account(
-        user_id=UserId(row["user_id"]),
-        name=row["name"],
-        hash=row["password_hash"],
-        is_active=row["status"] == "active",
-    )
+    row = await uow.find(_ACCOUNT + " where a.app_id = %s and (a.name = %s or a.user_id = %s)", (app_id, name, user_id))
+    return _account(row) if row else None
+
+
+async def lock_account(uow: UnitOfWork, app_id: AppId, user_id: UserId) -> Account | None:
+    """The account of a user, locked against a second change."""
+    row = await uow.find(_ACCOUNT + " where a.app_id = %s and a.user_id = %s for update of a", (app_id, user_id))
+    return _account(row) if row else None
 
 
 async def set_password(
-    uow: UnitOfWork, app_id: AppId, user_id: UserId, before: str | None, password_hash: str, now: datetime | None
+    uow: UnitOfWork, app_id: AppId, user_id: UserId, before: str, password_hash: str, now: datetime | None
 ) -> bool:
     """Put a hash in the place of another; False when it is not that one any more.
 
     Args:
-        before: the hash that is there; None: whichever.
         now: when the password was changed; None: it is the same, hashed anew.
     """
     touched = await uow.execute(
         "update accounts set password_hash = %s, password_changed_at = coalesce(%s, password_changed_at)"
-        " where app_id = %s and user_id = %s and (%s::text is null or password_hash = %s)",
-        (password_hash, now, app_id, user_id, before, before),
+        " where app_id = %s and user_id = %s and password_hash = %s",
+        (password_hash, now, app_id, user_id, before),
     )
     return touched == 1
 
@@ -91,8 +90,8 @@ async def insert_token(
 async def lock_refresh(uow: UnitOfWork, token_hash: bytes) -> StoredRefresh | None:
     """What a refresh token stands for, in whichever app; locked, so that it is exchanged once."""
     row = await uow.find(
-        "select t.app_id, t.used_at, t.expires_at as token_ends_at, t.seal, l.id, l.user_id, l.expires_at, a.access_token_seconds, l.ended_at is null"
-        " and u.status = 'active' and a.status = 'active' and a.accounts <> 'off' as is_open"
+        "select t.app_id, t.used_at, t.expires_at as token_ends_at, t.seal, l.id, l.user_id, l.expires_at,"
+        " a.access_token_seconds, l.ended_at is null and u.status = 'active' and a.status = 'active' and a.accounts <> 'off' as is_open"
         " from login_tokens t join logins l on l.id = t.login_id join users u on u.id = l.user_id"
         " join apps a on a.app_id = t.app_id where t.token_hash = %s and t.kind = 'refresh' for update of l",
         (token_hash,),
@@ -198,4 +197,13 @@ async def forgive_attempt(uow: UnitOfWork, app_id: AppId, kind: str, who: bytes,
         "update login_attempts set blocked_until = null, attempts = case when %s then greatest(attempts - 1, 0) else 0 end"
         " where app_id = %s and kind = %s and who = %s",
         (only_one, app_id, kind, who),
+    )
+
+
+def _account(row: Row) -> Account:
+    return Account(
+        user_id=UserId(row["user_id"]),
+        name=row["name"],
+        hash=row["password_hash"],
+        is_active=row["status"] == "active",
     )

@@ -381,6 +381,20 @@ async def test_password__set_by_the_app__opens_a_lost_account_and_ends_its_login
         )
 
 
+async def test_password__set_ten_times_at_once__is_one_of_the_ten_and_nothing_looks_tampered_with(
+    world: World, shop: Shop
+) -> None:
+    user_id = (await shop.login()).user_id
+    wanted = [f"correct horse number {number}" for number in range(10)]
+
+    await asyncio.gather(*(shop.accounts.set_password(shop.app, user_id, password) for password in wanted))
+
+    (row,) = await world.rows("select password_hash from accounts")
+    hashing = PasswordHashing(passes=1, memory_kib=64)
+    (last,) = [password for password in wanted if await hashing.verify(row["password_hash"], password)]
+    await shop.login(password=last)
+
+
 async def test_password__changed_while_an_old_one_is_looked_at__lets_nobody_in(world: World, shop: Shop) -> None:
     tokens = await shop.login()
     verify = world.accounts._passwords.verify
@@ -399,7 +413,12 @@ async def test_password__hashed_with_lower_parameters__is_hashed_anew_at_the_nex
     world: World, shop: Shop
 ) -> None:
     raised = AccountService(
-        world.database, world.audit, world.authenticator, world.clock, PasswordHashing(passes=2, memory_kib=64)
+        world.database,
+        world.audit,
+        world.authenticator,
+        world.seals,
+        world.clock,
+        PasswordHashing(passes=2, memory_kib=64),
     )
     await raised.login(shop.id, ALICE, PASSWORD, HOME)
     (row,) = await world.rows("select password_hash, password_changed_at = created_at as kept from accounts")
