@@ -218,6 +218,50 @@ async def test_user__a_bad_token__is_refused_and_makes_no_user(world: World, bad
     assert await world.rows("select 1 as x from users") == []
 
 
+async def test_user__a_token_without_kid__holds_only_where_one_key_can_be_meant(world: World) -> None:
+    headers = await app_with_users(world)
+    assert (await world.authenticator.authenticate(**headers, authorization=f"Bearer {token(kid=None)}")).user_id
+    second = ec.generate_private_key(ec.SECP256R1())
+    two = Issuer(
+        issuer=ISSUER,
+        audience=AUDIENCE,
+        jwks={"keys": [jwk(EC, "ec"), {**jwk(EC, "ec"), **_public(second), "kid": "ec2"}]},
+    )
+    app, secret = await world.access.create_app(world.admin, "Two", [two])
+    with pytest.raises(TokenInvalid):
+        await world.authenticator.authenticate(
+            app_id=app.id, app_secret=secret.text, authorization=f"Bearer {token(kid=None)}"
+        )
+
+
+async def test_user__a_token_that_brings_its_own_key__is_refused(world: World) -> None:
+    """A key, or where to find one, in the header is the forger's."""
+    headers = await app_with_users(world)
+    own = ec.generate_private_key(ec.SECP256R1())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": NOW + 600}
+    for header in (
+        {"kid": "ec", "jwk": _public(own)},
+        {"kid": "mine", "jwk": {**_public(own), "kid": "mine"}},
+        {"kid": "ec", "jku": "https://evil.example/keys"},
+        {"kid": "ec", "x5u": "https://evil.example/chain"},
+    ):
+        forged = jwt.encode(claims, own, algorithm="ES256", headers=header)
+        with pytest.raises(TokenInvalid):
+            await world.authenticator.authenticate(**headers, authorization=f"Bearer {forged}")
+
+
+def _public(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+    return dict(json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())))
+
+
+async def test_user__a_token_with_a_condition_that_we_do_not_know__is_refused(world: World) -> None:
+    headers = await app_with_users(world)
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": NOW + 600}
+    bound = jwt.encode(claims, EC, algorithm="ES256", headers={"kid": "ec", "crit": ["bound"], "bound": "elsewhere"})
+    with pytest.raises(TokenInvalid):
+        await world.authenticator.authenticate(**headers, authorization=f"Bearer {bound}")
+
+
 async def test_user__an_expired_token__is_refused_also_from_memory(world: World) -> None:
     headers = await app_with_users(world)
     bearer = f"Bearer {token(exp=NOW + 1)}"
