@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from tests.journeys.support import App, Deployment, Listener, allow, new_key, payment, policy
+from tests.journeys.support import ETHER, FIRST, App, Caller, Deployment, Listener, allow, new_key, payment, policy
 
 NOBODY = "01900000-0000-7000-8000-00000000dead"
 
@@ -60,6 +60,40 @@ def test_tenants__another_apps_objects__do_not_exist(deployment: Deployment, app
     assert other.transactions() == []
     entries = other.call("GET", "/v1/audit/entries", params={"limit": "100"})["items"]
     assert {entry["record"]["app_id"] for entry in entries} == {other.id}
+
+
+def test_accounts__of_an_app__sign_in_own_wallets_and_pay(deployment: Deployment, app: App) -> None:
+    stranger = Caller(app.url, {})
+    alice = {"app_id": app.id, "name": "alice@example.org", "password": "correct horse battery staple"}
+    stranger.refused(403, "accounts_off", "POST", "/v1/auth/register", alice)
+    app.refused(403, "caller_not_allowed", "PATCH", f"/v1/apps/{app.id}", {"accounts": "open"})
+    deployment.admin.call("PATCH", f"/v1/apps/{app.id}", {"accounts": "open"})
+    stranger.call("POST", "/v1/auth/register", alice)
+    tokens = stranger.call("POST", "/v1/auth/login", alice)
+    user = app.session(tokens["access_token"])
+
+    policy_id = app.policy([allow()])["id"]
+    batch = {"wallets": [{"policy_ids": [policy_id], "external_id": f"till-{number}"} for number in range(100)]}
+    key = new_key()
+    made = user.call("POST", "/v1/wallets/batch", batch, key=key)["items"]
+    assert user.call("POST", "/v1/wallets/batch", batch, key=key)["items"] == made
+    assert {each["owner_user_id"] for each in made} == {tokens["user_id"]}
+    assert len({each["address"] for each in made}) == 100
+    found = user.call("GET", "/v1/wallets", params={"external_id": "till-99", "fields": "id,address"})["items"]
+    assert found == [{"id": made[99]["id"], "address": made[99]["address"]}]
+    deployment.fund(FIRST, made[99]["address"], ETHER)
+    sent = user.rpc(made[99]["id"], payment(made[0]["address"], 1))["transaction_id"]
+    assert user.wait_transaction(sent)["state"] == "final"
+
+    user.call("POST", f"/v1/wallets/{made[99]['id']}/archive")
+    again = payment(made[0]["address"], 1)
+    user.refused(403, "wallet_archived", "POST", f"/v1/wallets/{made[99]['id']}/rpc", again, key=new_key())
+    fresh = stranger.call("POST", "/v1/auth/refresh", {"refresh_token": tokens["refresh_token"]})
+    stranger.refused(
+        401, "refresh_token_invalid", "POST", "/v1/auth/refresh", {"refresh_token": tokens["refresh_token"]}
+    )
+    for stolen in (tokens, fresh):
+        app.session(stolen["access_token"]).refused(401, "token_invalid", "GET", "/v1/caller")
 
 
 def test_tenants__one_idempotency_key_in_two_apps__stands_for_two_requests(deployment: Deployment, app: App) -> None:
