@@ -24,6 +24,7 @@ const ARTIFACTS = [
   { name: "SourceEscrow", folder: SHIPPED },
   { name: "DestinationEscrow", folder: SHIPPED },
   { name: "DemoFeeToken", folder: FOR_TESTS },
+  { name: "DemoBatchAccount", folder: FOR_TESTS },
 ];
 const SINGLE_INPUTS = ["foundry.toml", "package-lock.json", "tools/solc"];
 const SOURCE_FOLDERS = ["src", "test/tokens"];

@@ -115,6 +115,8 @@ class FakeEngine:
     queued: list[tuple[Decision, TransactionIntent]] = field(default_factory=list)
     refusal: LockstepError | None = None
     type: TransactionType = 2
+    batching: set[str] = field(default_factory=set)
+    """Accounts that run code which makes calls in a batch."""
     claimed: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
 
     async def enqueue(self, uow: UnitOfWork, decision: Decision, intent: TransactionIntent) -> QueuedTransaction:
@@ -125,6 +127,9 @@ class FakeEngine:
 
     def transaction_type(self, chain: str) -> TransactionType:
         return self.type
+
+    async def runs_batches(self, chain: str, address: str) -> bool:
+        return address in self.batching
 
     async def quote(self, intent: TransactionIntent) -> Quote:
         return self.quote_now

@@ -54,7 +54,10 @@ class Custody:
         self.decided.append((principal, intent))
         return decision_of(next(i for i in range(10) if address(i) == intent.from_address))
 
-    decide_replacement = decide_transaction
+    async def decide_replacement(
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | None, intent: TransactionIntent, _: str
+    ) -> Decision:
+        return await self.decide_transaction(uow, principal, wallet, intent)
 
     async def decide_cancellation(self, uow: UnitOfWork, principal: Principal, intent: TransactionIntent) -> Decision:
         if self.refusal is not None:

@@ -118,7 +118,7 @@ from lockstep.custody.types import (
 )
 from lockstep.custody.users import User, UserService
 from lockstep.custody.users.api import user_router
-from lockstep.custody.view import ChainFact, Method, TokenFact, WordFacts, format_units
+from lockstep.custody.view import BATCH_MODE, ChainFact, Method, TokenFact, WordFacts, format_units
 
 REQUEST_REFUSALS = (
     authority_errors.SignatureMalformed,
@@ -130,6 +130,7 @@ REQUEST_REFUSALS = (
 """Why a request that carries owners' signatures is not looked at."""
 
 __all__ = [
+    "BATCH_MODE",
     "LOGIN_PURPOSE",
     "NO_BODY",
     "REQUEST_REFUSALS",

@@ -46,7 +46,9 @@ def router(
 
     @router.post(
         "/wallets/{wallet_id}/rpc/preview",
-        responses=problems(*TENANT_ERRORS, *_REQUEST, errors.WalletNotFound, UnknownChain, NodeUnavailable),
+        responses=problems(
+            *TENANT_ERRORS, *_REQUEST, errors.WalletNotFound, errors.BatchNotSupported, UnknownChain, NodeUnavailable
+        ),
     )
     async def preview(
         wallet_id: IdPath, body: schemas.RpcIn, principal: Annotated[Principal, caller]
@@ -68,6 +70,7 @@ def router(
             errors.SessionAmbiguous,
             errors.WalletNotFound,
             errors.PreviewOutdated,
+            errors.BatchNotSupported,
             UnknownChain,
             NodeUnavailable,
             *engine_errors,

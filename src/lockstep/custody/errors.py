@@ -15,7 +15,7 @@ Refuse
 │       └── SessionExpired, SessionRevoked, SessionMethodDenied, SessionValueDenied, SessionLimitReached
 ├── NotFound 404    AppNotFound, SecretNotFound, WalletNotFound, PolicyNotFound, SessionSignerNotFound, UserNotFound, AccountNotFound
 ├── BadRequest 400  IdempotencyKeyMissing, IdempotencyKeyMalformed, SessionAmbiguous
-├── Conflict 409    IdempotencyInProgress, PreviewOutdated, LoginReplayed, LastSecret,
+├── Conflict 409    IdempotencyInProgress, PreviewOutdated, BatchNotSupported, LoginReplayed, LastSecret,
     │                   DecisionMismatch, FeeAboveCeiling, ExternalIdTaken, AccountNameTaken
 └── Unprocessable 422
     └── IdempotencyKeyReused, IssuerInvalid, SecretExpiryInvalid, AccountNameInvalid, PasswordTooWeak, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
@@ -303,6 +303,12 @@ class PreviewOutdated(Conflict):
     """Something that the preview showed has changed; show a new one."""
 
     code = "preview_outdated"
+
+
+class BatchNotSupported(Conflict):
+    """The account runs no code that makes several calls at once; delegate it to such a contract, or send them one by one."""
+
+    code = "batch_not_supported"
 
 
 class LoginReplayed(Conflict):

@@ -24,6 +24,14 @@ class Sender(Protocol):
         """
         ...
 
+    async def runs_batches(self, chain: str, address: str) -> bool:
+        """Whether the account runs code now that makes calls in a batch when it asks itself (ERC-7821, ERC-7579).
+
+        Raises:
+            UnknownChain: the chain is not configured. Retry: its nodes cannot be asked.
+        """
+        ...
+
     async def quote(self, intent: TransactionIntent) -> Quote:
         """What it would cost now and whether it would go through; writes nothing."""
         ...

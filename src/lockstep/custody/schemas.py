@@ -13,6 +13,7 @@ from lockstep.kit.money import Amount, AmountIn
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 MethodName = Literal[
     "eth_sendTransaction",
+    "wallet_sendCalls",
     "eth_signTransaction",
     "personal_sign",
     "eth_signTypedData_v4",

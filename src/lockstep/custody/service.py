@@ -229,7 +229,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         app may have it for a user's wallet, too. The caller has made sure that nothing else of it differs.
 
         Args:
-            replaces: the earlier decision; what it uses of limits passes on to this one.
+            replaces: the earlier decision: it is asked for with the same method, and what it uses of limits passes on.
         """
         return await self._transactions.decide(uow, principal, wallet, intent, replaces=replaces)
 

@@ -20,12 +20,13 @@ from lockstep.chains.evm import (
     TransactionType,
     TransferSimulator,
     UnsignedTransaction,
+    abi_encode_call,
     intrinsic_gas,
     parse_address,
     read_data_fees,
     to_checksum,
 )
-from lockstep.custody import Decision, QueuedTransaction, Quote, TransactionIntent
+from lockstep.custody import BATCH_MODE, Decision, QueuedTransaction, Quote, TransactionIntent
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.errors import Conflict
@@ -37,6 +38,7 @@ from lockstep.transactions.store import rows
 from lockstep.transactions.types import State, Transaction
 
 _TRANSFER_GAS = 21_000
+_YES = (1).to_bytes(32, "big")
 _TRANSFERS_SHOWN = 50
 
 
@@ -155,6 +157,20 @@ class TransactionSender:
             raise Conflict("a transaction with this idempotency key is being stored at this moment; ask again")
         check_same(known, intent)
         return known
+
+    async def runs_batches(self, chain: str, address: str) -> bool:
+        """Whether the account runs code now that makes calls in a batch when it asks itself.
+
+        Raises:
+            UnknownChain, NodeUnavailable.
+        """
+        client, account = self._chains.get(chain), parse_address(address)
+        question = abi_encode_call("supportsExecutionMode(bytes32)", [BATCH_MODE])
+        try:
+            answer = await client.eth_call(account, question, await client.head())
+        except CallReverted:
+            return False
+        return answer == _YES  # an account without code answers nothing
 
     async def quote(self, intent: TransactionIntent) -> Quote:
         """What it would cost now and whether it would go through. Fees in wei per gas, under the intent's ceilings.

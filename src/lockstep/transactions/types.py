@@ -308,7 +308,7 @@ class TransactionAuthority(Protocol):
     async def decide_replacement(
         self, uow: UnitOfWork, principal: Principal, wallet: Wallet, intent: TransactionIntent, *, replaces: str
     ) -> Decision:
-        """Decide on other ceilings for what was decided on; whoever oversees the app may, too.
+        """Decide on other ceilings for what was decided on under this id; whoever oversees the app may, too.
 
         Args:
             replaces: the earlier decision, which counts no longer beside this one.

@@ -109,6 +109,16 @@ def test_sign_user_operation__entry_point__is_the_contract() -> None:
     assert json.loads(script.seen[0].content) == {"method": "eth_signUserOperation", "params": params}
 
 
+def test_send_calls__calls__are_sent_as_given() -> None:
+    data = {"transaction_id": "t", "hash": None, "caip2": "eip155:1"}
+    script = Scripted(httpx.Response(200, json={"method": "wallet_sendCalls", "data": data}))
+    calls = [{"to": "0xaa", "value": "1"}, {"to": "0xbb", "data": "0x12"}]
+    with client_of(script) as client:
+        assert client.send_calls("w", "eip155:1", calls) == "t"
+    body = json.loads(script.seen[0].content)
+    assert (body["caip2"], body["params"]) == ("eip155:1", {"calls": calls, "speed": "standard"})
+
+
 def test_raw_sign__hash_or_bytes__are_told_apart() -> None:
     answer = {"method": "raw_sign", "data": {"signature": "0xabcd"}}
     script = Scripted(*[httpx.Response(200, json=answer) for _ in range(2)])

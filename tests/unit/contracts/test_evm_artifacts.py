@@ -23,7 +23,7 @@ ARTIFACTS = [
         for name in ("DemoToken", "DemoMulticall", "EscrowFactory", "SourceEscrow", "DestinationEscrow")
     )
 ]
-ARTIFACTS.append(EVM / "test-artifacts" / "DemoFeeToken.json")
+ARTIFACTS += [EVM / "test-artifacts" / f"{name}.json" for name in ("DemoFeeToken", "DemoBatchAccount")]
 VECTORS = json.loads((EVM / "vectors" / "order.json").read_text())
 ORDER_TYPES = {
     "Order": "address maker,address sourceToken,uint256 sourceAmount,Destination destination,PriceCurve price,"

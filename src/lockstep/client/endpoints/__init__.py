@@ -88,6 +88,7 @@ class Endpoints:
     raw_sign = Call(custody.raw_sign)
     sign_user_operation = Call(custody.sign_user_operation)
     send_transaction = Call(custody.send_transaction)
+    send_calls = Call(custody.send_calls)
     list_audit_entries = Call(custody.list_audit_entries)
     iterate_audit_entries = Iterate(custody.list_audit_entries)
 

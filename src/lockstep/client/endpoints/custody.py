@@ -460,6 +460,32 @@ def send_transaction(
     return _mapped(asked, lambda answer: str(answer.data["transaction_id"]))
 
 
+def send_calls(
+    wallet_id: str,
+    chain: str,
+    calls: Sequence[Mapping[str, Any]],
+    *,
+    speed: str = "standard",
+    private: bool | None = None,
+    preview_digest: str | None = None,
+    idempotency_key: str | None = None,
+) -> Request[str]:
+    """Make calls in one transaction, all of them or none; its id. More than one needs a delegated account (EIP-7702).
+
+    Args:
+        calls: each with `to`, and where there is one `value` (wei, as text) and `data` (0x hex).
+    """
+    asked = rpc(
+        wallet_id,
+        "wallet_sendCalls",
+        given(calls=[dict(call) for call in calls], speed=speed, private=private),
+        chain=chain,
+        preview_digest=preview_digest,
+        idempotency_key=idempotency_key,
+    )
+    return _mapped(asked, lambda answer: str(answer.data["transaction_id"]))
+
+
 def list_audit_entries(
     *, resource: str | None = None, cursor: str | None = None, limit: int | None = None
 ) -> Request[Page[AuditEntry]]:

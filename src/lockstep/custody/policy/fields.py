@@ -74,7 +74,7 @@ ALIASES = {
 }
 
 _TRANSACTIONS = frozenset({Method.SEND_TRANSACTION, Method.SIGN_TRANSACTION})
-_CALLS = frozenset({*_TRANSACTIONS, Method.SIGN_USER_OPERATION})
+_CALLS = frozenset({*_TRANSACTIONS, Method.SIGN_USER_OPERATION, Method.SEND_CALLS})
 CALL_FIELDS = frozenset({"to", "value", "chain_id", "from", "data", "function_selector"})
 """Facts of a transaction that a call inside of something else has as well."""
 _METHODS: dict[str, frozenset[Method]] = {
@@ -96,7 +96,6 @@ NAMED_METHODS = frozenset({Method.SIGN_AUTHORIZATION, Method.SIGN_HASH})
 LATER_SOURCES = frozenset({"action_request_body", "cardano_transaction"})
 LATER_METHODS = frozenset(
     {
-        "wallet_sendCalls",
         "exportPrivateKey",
         "exportSeedPhrase",
         "transfer",

@@ -320,10 +320,13 @@ class SigningPipeline:
 
     async def _send(self, principal: Principal, wallet_id: WalletId, request: SendTransaction, claim: Claim) -> Outcome:
         terms: ShownTerms | None = None
-        if request.preview_digest is not None:
+        if request.preview_digest is not None or len(request.calls) > 1:
             replay = await self._find_replay(principal, wallet_id, claim)
             if replay is not None:
                 return replay
+        if len(request.calls) > 1:
+            await self._previewer.check_batch(principal, wallet_id, request)
+        if request.preview_digest is not None:
             request = with_type(request, self._sender)
             terms = await self._previewer.find_terms(principal, wallet_id, request)
             request = terms.apply(request)

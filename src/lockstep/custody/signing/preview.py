@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lockstep.custody.authority.types import Authorisation
-from lockstep.custody.errors import PreviewOutdated
+from lockstep.custody.errors import BatchNotSupported, PreviewOutdated
 from lockstep.custody.ports import Sender
 from lockstep.custody.seals import Seals
 from lockstep.custody.signing import store
@@ -28,6 +28,7 @@ from lockstep.custody.view import (
     Words,
     describe,
     preview_digest,
+    sent_draft,
     view_request,
 )
 from lockstep.kit.clock import Clock
@@ -121,6 +122,7 @@ class Previewer:
         authority = await self._authority(principal, wallet_id)
         quote = terms = None
         if isinstance(request, SendTransaction):
+            await self._check_batch(authority, request)
             request = with_type(request, self._sender)
             view_request(request, authority.address)
             quote = await self._sender.quote(intent_of(authority, request, key="preview"))
@@ -161,6 +163,19 @@ class Previewer:
             owner_id=None if authority.owner is None else authority.owner.id,
             authorisation=authorisation_of(principal, authority),
         )
+
+    async def check_batch(self, principal: Principal, wallet_id: WalletId, request: SendTransaction) -> None:
+        """Refuse several calls where they cannot be made together.
+
+        Raises:
+            WalletNotFound: there is none for this caller.
+            BatchNotSupported: the account runs no code that makes calls in a batch.
+        """
+        await self._check_batch(await self._authority(principal, wallet_id), request)
+
+    async def _check_batch(self, authority: Authority, request: SendTransaction) -> None:
+        if len(request.calls) > 1 and not await self._sender.runs_batches(request.chain, authority.address):
+            raise BatchNotSupported
 
     async def find_terms(self, principal: Principal, wallet_id: WalletId, request: SendTransaction) -> ShownTerms:
         """The ceilings that were shown under the digest that a request names, with the outcome as it is now.
@@ -209,7 +224,7 @@ def intent_of(
     authority: Authority, request: SendTransaction, *, key: str, correlation_id: CorrelationId | None = None
 ) -> TransactionIntent:
     """What a request to send asks the engine to do."""
-    draft = request.draft
+    draft = sent_draft(request, authority.address)
     return TransactionIntent(
         app_id=authority.app_id,
         wallet_id=authority.wallet_id,

@@ -220,6 +220,12 @@ async def find_decided_session(uow: UnitOfWork, app_id: AppId, decision_id: str)
     return None if row is None else row["session_id"]
 
 
+async def find_decided_method(uow: UnitOfWork, app_id: AppId, decision_id: str) -> str | None:
+    """The method that a decision was about; None where there is no such decision."""
+    row = await uow.find("select method from signing_decisions where app_id = %s and id = %s", (app_id, decision_id))
+    return None if row is None else row["method"]
+
+
 async def insert_signatures(uow: UnitOfWork, signed: Sequence[tuple[str, str, bytes]], now: datetime) -> None:
     """Note what was signed: (app, decision, digest). The same digest again is the same signature."""
     await uow.execute(

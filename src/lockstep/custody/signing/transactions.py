@@ -37,7 +37,7 @@ from lockstep.custody.signing.rules import (
 )
 from lockstep.custody.signing.types import Execution, StoredDecision
 from lockstep.custody.types import Decision, Principal, PrincipalKind, SignedTransaction, TransactionIntent, Wallet
-from lockstep.custody.view import Method, view_draft, view_transaction
+from lockstep.custody.view import Method, as_calls, view_draft, view_sent
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
 from lockstep.kit.errors import LockstepError
@@ -97,6 +97,8 @@ class TransactionSigning:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
         policies = await self._shelf.load(uow, [authority])
         view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)
+        if replaces is not None and await store.find_decided_method(uow, intent.app_id, replaces) == Method.SEND_CALLS:
+            view = as_calls(view)
         now = self._clock.now()
         members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
         ask = Ask(principal, authority, view)
@@ -260,7 +262,7 @@ class TransactionSigning:
             raise refusal
         if stored.decision.method == CANCELLATION or not has_changed(authority, stored.decision):
             return None
-        return Ask(principal, authority, view_transaction(transaction, authority.address, Method.SEND_TRANSACTION))
+        return Ask(principal, authority, view_sent(transaction, authority.address, Method(stored.decision.method)))
 
 
 def _execution(stored: StoredDecision, transaction: UnsignedTransaction) -> Execution:

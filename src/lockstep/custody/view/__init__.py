@@ -4,11 +4,13 @@ Pure. Policy, preview, words and signer read the same view, so that what is show
 """
 
 from lockstep.custody.view.amounts import format_units
+from lockstep.custody.view.batches import BATCH_MODE, as_calls, sent_draft
 from lockstep.custody.view.build import (
     view_authorization,
     view_draft,
     view_message,
     view_request,
+    view_sent,
     view_transaction,
     view_typed_data,
 )
@@ -35,6 +37,7 @@ from lockstep.custody.view.types import (
 from lockstep.custody.view.words import ChainFact, Detail, TokenFact, WordFacts, Words, describe
 
 __all__ = [
+    "BATCH_MODE",
     "BlindSign",
     "Call",
     "ChainFact",
@@ -58,15 +61,18 @@ __all__ = [
     "WordFacts",
     "Words",
     "WrongSender",
+    "as_calls",
     "describe",
     "format_units",
     "parse_raw_sign",
     "parse_rpc",
     "preview_digest",
+    "sent_draft",
     "view_authorization",
     "view_draft",
     "view_message",
     "view_request",
+    "view_sent",
     "view_transaction",
     "view_typed_data",
 ]

@@ -22,7 +22,7 @@ from lockstep.chains.evm import (
     keccak256,
     personal_digest,
 )
-from lockstep.custody.view.batches import view_user_operation
+from lockstep.custody.view.batches import as_calls, sent_draft, view_user_operation
 from lockstep.custody.view.errors import ViewMismatch, WrongSender
 from lockstep.custody.view.types import (
     BlindSign,
@@ -53,7 +53,8 @@ def view_request(request: RpcRequest, wallet_address: Address) -> RequestView:
         if request.from_address is not None and request.from_address != wallet_address:
             raise WrongSender(f"from must be the wallet {wallet_address}, was {request.from_address}")
         if isinstance(request, SendTransaction):
-            return view_draft(request.draft, wallet_address)
+            view = view_draft(sent_draft(request, wallet_address), wallet_address)
+            return as_calls(view) if request.method is Method.SEND_CALLS else view
         return view_transaction(request.transaction, wallet_address, Method.SIGN_TRANSACTION)
     if isinstance(request, SignAuthorization):
         return view_authorization(request.authorization, wallet_address, wallet_address)
@@ -92,6 +93,18 @@ def view_transaction(transaction: UnsignedTransaction, from_address: Address, me
         view_authorization(one.authorization, one.recover_authority(), from_address) for one in decoded.authorizations
     ]
     return replace(view, parts=(view, *given))
+
+
+def view_sent(transaction: UnsignedTransaction, from_address: Address, method: Method) -> RequestView:
+    """The view of a queued transaction whose numbers are bound now.
+
+    Args:
+        method: the one that it was asked for with.
+    Raises:
+        ViewMismatch: the payload decodes to something else.
+    """
+    view = view_transaction(transaction, from_address, Method.SEND_TRANSACTION)
+    return as_calls(view) if method is Method.SEND_CALLS else view
 
 
 def view_authorization(authorization: Authorization, authority: Address, from_address: Address) -> RequestView:

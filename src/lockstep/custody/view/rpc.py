@@ -10,6 +10,7 @@ from __future__ import annotations
 from lockstep.custody.view.errors import MethodNotOffered
 from lockstep.custody.view.parsing.authorizations import parse_authorization
 from lockstep.custody.view.parsing.blind import parse_hash
+from lockstep.custody.view.parsing.calls import parse_calls
 from lockstep.custody.view.parsing.messages import parse_personal_sign, parse_typed_data
 from lockstep.custody.view.parsing.reader import Reader
 from lockstep.custody.view.parsing.transactions import parse_send, parse_sign
@@ -45,6 +46,8 @@ def parse_rpc(body: object) -> RpcRequest:
     params = envelope["params"]
     if method == Method.SEND_TRANSACTION:
         return parse_send(reader, params, chain_id, preview_digest)
+    if method == Method.SEND_CALLS:
+        return parse_calls(reader, params, chain_id, preview_digest)
     if method == Method.SIGN_TRANSACTION:
         return parse_sign(reader, params, chain_id, preview_digest)
     if "caip2" in envelope:

@@ -33,6 +33,7 @@ class Method(StrEnum):
     """What can be asked of a wallet's key."""
 
     SEND_TRANSACTION = "eth_sendTransaction"
+    SEND_CALLS = "wallet_sendCalls"
     SIGN_TRANSACTION = "eth_signTransaction"
     PERSONAL_SIGN = "personal_sign"
     SIGN_TYPED_DATA = "eth_signTypedData_v4"
@@ -69,14 +70,25 @@ class TransactionDraft:
     type: TransactionType = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that a request makes: `to` None creates a contract; value in wei."""
+
+    to: Address | None
+    value: int
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendTransaction:
-    """`eth_sendTransaction`: decide, bind a nonce, sign and send."""
+    """`eth_sendTransaction`, or `wallet_sendCalls`: decide, bind a nonce, sign and send."""
 
-    method: Literal[Method.SEND_TRANSACTION] = Method.SEND_TRANSACTION
+    method: Literal[Method.SEND_TRANSACTION, Method.SEND_CALLS] = Method.SEND_TRANSACTION
     chain: str
     """CAIP-2."""
     draft: TransactionDraft
+    calls: tuple[Call, ...] = ()
+    """Of `wallet_sendCalls`; recipient, value and data of the draft follow from them and the wallet, see `sent_draft`."""
     speed: Speed = Speed.STANDARD
     is_private: bool | None = None
     from_address: Address | None = None
@@ -149,15 +161,6 @@ class SignUserOperation:
 RpcRequest: TypeAlias = (
     SendTransaction | SignTransaction | PersonalSign | SignTypedData | SignAuthorization | BlindSign | SignUserOperation
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call that a request makes: `to` None creates a contract; value in wei."""
-
-    to: Address | None
-    value: int
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ def decide(
 
 def parts(body: dict[str, Any]) -> list[dict[str, Any]]:
     """What a request stands for; all of it must be allowed."""
+    if body["method"] == "wallet_sendCalls":
+        return [{**body, "call": call} for call in body["params"]["calls"]]
     if body["method"] == "eth_signUserOperation":
         calls = inner_calls(bytes.fromhex(body["params"]["user_operation"]["call_data"][2:]))
         return [{**body, "call": call} for call in calls or [None]]
@@ -72,7 +74,7 @@ def inner_calls(data: bytes) -> list[dict[str, Any]]:
 
 def called(body: dict[str, Any]) -> dict[str, Any] | None:
     """The transaction, or the call of an account, that a request is about."""
-    if body["method"] == "eth_signUserOperation":
+    if body["method"] in ("eth_signUserOperation", "wallet_sendCalls"):
         call: dict[str, Any] | None = body["call"]
         return call
     transaction: dict[str, Any] | None = body["params"].get("transaction")
@@ -220,7 +222,7 @@ def transaction_fact(field: str, body: dict[str, Any], wallet: str) -> Fact:
     if of_account and field == "chain_id":
         return "number", 31337
     tx = called(body)
-    if tx is None or (of_account and field == "type"):
+    if tx is None or (field == "type" and "call" in body):
         return None
     if field == "from":
         return "address", wallet

@@ -144,6 +144,11 @@ def executes_all(*calls: tuple[str, int, str]) -> str:
     return "0x" + abi_encode_call(signature, [list(targets), list(values), raw]).hex()
 
 
+def batch(*calls: dict[str, Any]) -> dict[str, Any]:
+    """Body of a wallet_sendCalls."""
+    return {"method": "wallet_sendCalls", "caip2": CHAIN, "params": {"calls": list(calls)}}
+
+
 def condition(source: str, field: str, operator: str, value: Any, **extra: Any) -> dict[str, Any]:
     return {"field_source": source, "field": field, "operator": operator, "value": value, **extra}
 

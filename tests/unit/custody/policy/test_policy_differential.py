@@ -24,6 +24,7 @@ from policy_samples import (
     approve_data,
     authorize,
     authorized,
+    batch,
     condition,
     decide,
     executes,
@@ -247,6 +248,7 @@ BY_METHOD: dict[str, list[Any]] = {
     "eth_sign7702Authorization": AUTHORIZATION,
     "secp256k1_sign": SYSTEM_FIELDS,
     "eth_signUserOperation": OPERATION + CALLS,
+    "wallet_sendCalls": CALLS,
     "*": TRANSACTION + TYPED_DATA + MESSAGE + AUTHORIZATION + OPERATION,
 }
 
@@ -277,6 +279,7 @@ datas = st.sampled_from(
         ),
     )
 )
+call_parts = (addresses, st.sampled_from(NUMBERS), datas)
 amounts = st.one_of(st.sampled_from(NUMBERS).map(str), st.just(5), st.just("0x19"))
 
 
@@ -297,15 +300,19 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
         "blind",
         "operate",
         "basket",
+        "batch",
     )
     kind = draw(st.sampled_from(kinds))
     chains, nonces = st.sampled_from((0, 1, 31337)), st.sampled_from((0, 1, 5, 24))
     if kind == "operate":
-        call = st.tuples(addresses, st.sampled_from(NUMBERS), datas)
+        call = st.tuples(*call_parts)
         single, several = call.map(lambda one: executes(*one)), st.lists(call, min_size=1, max_size=3)
         unread = st.sampled_from(("0x", "0xdeadbeef", executes() + "00"))
         more = draw(st.sampled_from(({}, {"paymaster": SHOP, "paymaster_post_op_gas_limit": 1}, {"factory": TOKEN})))
         return operate(draw(st.one_of(single, several.map(lambda all_: executes_all(*all_)), unread)), **more)
+    if kind == "batch":
+        build = st.builds(lambda to, value, data: {"to": to, "value": str(value), "data": data}, *call_parts)
+        return batch(*draw(st.lists(build, min_size=1, max_size=3)))
     if kind == "blind":
         return {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}}
     if kind == "authorize":

@@ -175,7 +175,7 @@ def test_parse_policy__what_is_not_known_or_never_decidable__is_refused_and_not_
 
 @pytest.mark.parametrize(
     "method",
-    ["wallet_sendCalls", "exportPrivateKey", "eth_call", ["*"], None],
+    ["exportPrivateKey", "eth_call", ["*"], None],
 )
 def test_parse_policy__method_that_is_not_offered__is_refused(method: Any) -> None:
     assert "rules[0].method" in faults(policy(rule("DENY", method)))

@@ -13,6 +13,7 @@ from policy_samples import (
     WALLET,
     approve_data,
     authorize,
+    batch,
     compiled,
     condition,
     decide,
@@ -118,7 +119,6 @@ def test_trap_6__message_number_written_as_text__is_not_compared_as_text() -> No
     "method",
     [
         "eth_sign",
-        "wallet_sendCalls",
         "exportPrivateKey",
         "eth_signTypedData",
         "signSolanaTransaction",
@@ -138,6 +138,7 @@ def test_trap_11__every_offered_method__is_denied_without_a_rule_for_it() -> Non
         Method.PERSONAL_SIGN: say("hi"),
         Method.SIGN_TYPED_DATA: mail(),
         Method.SIGN_AUTHORIZATION: authorize(),
+        Method.SEND_CALLS: batch({"to": SHOP}, {"to": SHOP}),
         Method.SIGN_USER_OPERATION: operate(executes()),
         Method.SIGN_HASH: {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}},
     }

@@ -1,13 +1,14 @@
-"""Several calls at once in words: user operations."""
+"""Several calls at once in words: user operations, and batches of an account."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lockstep.chains.evm import ENTRY_POINT, UserOperation
+from lockstep.chains.evm import ENTRY_POINT, UnsignedTransaction, UserOperation
 from lockstep.custody.view.types import Call, RequestView
 from lockstep.custody.view.words.calls import describe_call
 from lockstep.custody.view.words.text import address_text, chain_text, native_text
+from lockstep.custody.view.words.transactions import describe_costs
 from lockstep.custody.view.words.types import Detail, WordFacts, Words
 
 _SPELLED = 3
@@ -44,6 +45,23 @@ def describe_user_operation(view: RequestView, operation: UserOperation, facts: 
         warnings.insert(0, "What the account will do is not known here.")
     return Words(
         sentence=f"Let account {account} do this on {where}: {doing}", details=tuple(details), warnings=tuple(warnings)
+    )
+
+
+def describe_batch(view: RequestView, transaction: UnsignedTransaction, facts: WordFacts) -> Words:
+    """A transaction that was asked for as calls."""
+    where = chain_text(facts, view.chain)
+    calls = describe_calls([part.call for part in view.parts if part.call is not None], view.chain, facts)
+    at_once = f"{calls.sentence} on {where}" if len(view.parts) == 1 else f"all or nothing on {where}: {calls.sentence}"
+    return Words(
+        sentence=at_once[:1].upper() + at_once[1:],
+        details=(
+            Detail("Chain", where),
+            Detail("From", address_text(view.from_address)),
+            *calls.details,
+            *describe_costs(view, transaction, facts),
+        ),
+        warnings=calls.warnings,
     )
 
 

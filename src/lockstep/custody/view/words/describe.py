@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from lockstep.custody.view.types import RequestView
+from lockstep.custody.view.types import Method, RequestView
 from lockstep.custody.view.words.authority import describe_authorization
-from lockstep.custody.view.words.batches import describe_user_operation
+from lockstep.custody.view.words.batches import describe_batch, describe_user_operation
 from lockstep.custody.view.words.text import address_text, quoted
 from lockstep.custody.view.words.transactions import describe_transaction
 from lockstep.custody.view.words.typed import describe_typed_data
@@ -23,6 +23,8 @@ def describe(view: RequestView, facts: WordFacts | None = None) -> Words:
     known = facts or WordFacts()
     if view.typed_data is not None:
         return describe_typed_data(view, view.typed_data, known)
+    if view.method is Method.SEND_CALLS and view.transaction is not None:
+        return describe_batch(view, view.transaction, known)
     if view.transaction is not None:
         return describe_transaction(view, view.transaction, known)
     if view.user_operation is not None:

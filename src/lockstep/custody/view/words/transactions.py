@@ -19,7 +19,7 @@ def describe_transaction(view: RequestView, transaction: UnsignedTransaction, fa
         Detail("From", address_text(view.from_address)),
         *called.details,
         *_lists(transaction),
-        *_costs(view, transaction, facts),
+        *describe_costs(view, transaction, facts),
     )
     given = [describe_authorization(part, facts) for part in view.parts if part.authorization is not None]
     sentence = f"{called.sentence} on {where}" + (_blobs(transaction) if transaction.blob_hashes else "")
@@ -50,7 +50,8 @@ def _lists(transaction: UnsignedTransaction) -> tuple[Detail, ...]:
     return tuple(found)
 
 
-def _costs(view: RequestView, transaction: UnsignedTransaction, facts: WordFacts) -> tuple[Detail, ...]:
+def describe_costs(view: RequestView, transaction: UnsignedTransaction, facts: WordFacts) -> tuple[Detail, ...]:
+    """Nonce, gas and fees, as far as they are known."""
     known = [name for name in ("nonce", "gas_limit", "max_fee_per_gas") if name not in view.open_fields]
     lines = [Detail(name.replace("_", " ").capitalize(), f"{getattr(transaction, name):,}") for name in known]
     if "gas_limit" in known and "max_fee_per_gas" in known:
