@@ -31,6 +31,7 @@ from lockstep.custody.execution.errors import (
     WalletKeyExists,
     WalletKeyMissing,
 )
+from lockstep.custody.execution.fingerprints import fingerprint, is_signed_by
 from lockstep.custody.execution.kms import LocalKms, create_key_file, derive_key, read_key_file
 from lockstep.custody.execution.local import LocalExecutor
 from lockstep.custody.execution.recovery import create_recovery_key, open_recovery_share
@@ -41,6 +42,9 @@ from lockstep.custody.execution.types import (
     TRANSPORT_PURPOSES,
     AuthorizationPayload,
     BlindPayload,
+    CardanoMessagePayload,
+    CardanoTransactionPayload,
+    Curve,
     Executor,
     NewKey,
     Op,
@@ -65,6 +69,9 @@ __all__ = [
     "AuthorizationKey",
     "AuthorizationPayload",
     "BlindPayload",
+    "CardanoMessagePayload",
+    "CardanoTransactionPayload",
+    "Curve",
     "DeadlinePassed",
     "ExecutionAuthorization",
     "Executor",
@@ -104,7 +111,9 @@ __all__ = [
     "create_key_file",
     "create_recovery_key",
     "derive_key",
+    "fingerprint",
     "generation_digest",
+    "is_signed_by",
     "open_recovery_share",
     "read_key_file",
     "run_signer",

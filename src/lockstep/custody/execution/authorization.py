@@ -27,7 +27,7 @@ from lockstep.custody.execution.errors import (
     SigningRefused,
 )
 from lockstep.custody.execution.kms import KEY_BYTES, derive_key
-from lockstep.custody.execution.types import Op, SignerIdentity, WalletKey
+from lockstep.custody.execution.types import GENERATIONS, Curve, Op, SignerIdentity, WalletKey
 from lockstep.custody.execution.wire import Reader, Writer
 from lockstep.kit.clock import Clock, epoch_ms
 from lockstep.kit.ids import AppId, WalletId
@@ -46,6 +46,9 @@ OPS: dict[Op, int] = {
     "evm_authorization": 5,
     "blind": 6,
     "user_operation": 7,
+    "generate_ed25519_key": 8,
+    "cardano_transaction": 9,
+    "cardano_message": 10,
 }
 _OPS_BY_NUMBER = {number: op for op, number in OPS.items()}
 
@@ -188,11 +191,18 @@ class AuthorizationIssuer:
             nonce=secrets.token_bytes(NONCE_BYTES),
         ).encode(self._key)
 
-    def issue_generation(self, signer: SignerIdentity, app_id: AppId, wallet_id: WalletId, decision_id: str) -> bytes:
-        """Authorize the making of one wallet's key."""
+    def issue_generation(
+        self,
+        signer: SignerIdentity,
+        app_id: AppId,
+        wallet_id: WalletId,
+        decision_id: str,
+        curve: Curve = "secp256k1",
+    ) -> bytes:
+        """Authorize the making of one wallet's key; the curve stands in the authorization alone."""
         return self.issue(
             signer,
-            op="generate_key",
+            op=GENERATIONS[curve],
             key=WalletKey(app_id=app_id, wallet_id=wallet_id, address=ZERO_ADDRESS),
             payload_digest=generation_digest(app_id, wallet_id),
             policy_revision="",

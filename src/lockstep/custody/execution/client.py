@@ -28,6 +28,7 @@ from lockstep.custody.execution.errors import (
 from lockstep.custody.execution.protocol import ANSWER, FAULT, Frame, FrameReader, Operation, encode_frame
 from lockstep.custody.execution.shares import AuthShares
 from lockstep.custody.execution.types import (
+    ED25519_OPS,
     NewKey,
     Signature,
     SignerIdentity,
@@ -150,10 +151,10 @@ class SignerClient:
         for (number, _), result in zip(bodies, results, strict=True):
             if isinstance(result, LockstepError):
                 answers[number] = result
-            elif len(result) == 65:
+            elif len(result) == (64 if requests[number].payload.op in ED25519_OPS else 65):
                 answers[number] = Signature(result)
             else:
-                answers[number] = ProtocolViolation("expected a signature of 65 bytes")
+                answers[number] = ProtocolViolation(f"expected another length of a signature, was {len(result)} bytes")
         return answers
 
     async def _call(self, operation: Operation, body: bytes) -> bytes:

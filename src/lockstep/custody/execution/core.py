@@ -1,7 +1,7 @@
 """What the signer does, whoever asks: makes keys, and signs what is authorized. Shared by the process and by tests.
 
 Order of a signature: find the sealed exec share, recompute the digest from the payload, use up the authorization, open
-the share, combine, sign, recover the address from the signature, wipe. Whatever fails, nothing is released.
+the share, combine, sign, recover the address from the signature (or verify it under the fingerprint's key), wipe. Whatever fails, nothing is released.
 """
 
 from __future__ import annotations
@@ -12,21 +12,32 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from lockstep.chains.evm import ZERO_ADDRESS, Address
-from lockstep.custody.execution import keys, shamir
+from lockstep.custody.execution import ed25519, keys, shamir
 from lockstep.custody.execution.authorization import (
     EPOCH_BYTES,
     AuthorizationKey,
     AuthorizationVerifier,
+    decode_authorization,
     generation_digest,
 )
 from lockstep.custody.execution.errors import PayloadRefused, ShareMismatch
+from lockstep.custody.execution.fingerprints import fingerprint
 from lockstep.custody.execution.kms import Provider
 from lockstep.custody.execution.recovery import seal_recovery_share
 from lockstep.custody.execution.shamir import Share, SharesRefused, wipe
 from lockstep.custody.execution.shares import THRESHOLD, TOTAL, open_share, seal_share
 from lockstep.custody.execution.store import ExecShareRow, ExecShareStore, ShareCache, check_belongs
 from lockstep.custody.execution.transport import TransportKeys
-from lockstep.custody.execution.types import Op, SignerIdentity, TransportPurpose, WalletKey, digest_of
+from lockstep.custody.execution.types import (
+    ED25519_OPS,
+    GENERATIONS,
+    Op,
+    SignerIdentity,
+    TransportPurpose,
+    WalletKey,
+    digest_of,
+    signed_content,
+)
 from lockstep.kit.clock import Clock
 from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId
@@ -85,11 +96,14 @@ class SigningCore:
         The whole key exists in this call only. Raises: see errors.py.
         """
         wanted = WalletKey(app_id=app_id, wallet_id=wallet_id, address=ZERO_ADDRESS)
-        self._consume(authorization, "generate_key", wanted, generation_digest(app_id, wallet_id))
-        scalar = keys.generate_scalar()
+        on_ed25519 = self._asks_for_ed25519(authorization)
+        op = GENERATIONS["ed25519" if on_ed25519 else "secp256k1"]
+        self._consume(authorization, op, wanted, generation_digest(app_id, wallet_id))
+        scalar = ed25519.generate_seed() if on_ed25519 else keys.generate_scalar()
         try:
-            public_key = keys.public_key(scalar)
-            key = WalletKey(app_id=app_id, wallet_id=wallet_id, address=keys.public_address(scalar))
+            public_key = ed25519.public_key(scalar) if on_ed25519 else keys.public_key(scalar)
+            address = fingerprint(public_key) if on_ed25519 else keys.public_address(scalar)
+            key = WalletKey(app_id=app_id, wallet_id=wallet_id, address=address)
             auth, executing, recovery = shamir.split(scalar, threshold=THRESHOLD, total=TOTAL)
             _check_split(scalar, (auth, executing, recovery))
         finally:
@@ -112,7 +126,7 @@ class SigningCore:
         await self._shares.get(wallet_id)
 
     async def sign(self, call: SignCall) -> bytes:
-        """r‖s‖v over the digest of the payload. Raises: see errors.py."""
+        """r‖s‖v over the digest of the payload, or R‖S of an Ed25519 key. Raises: see errors.py."""
         return self._sign(call, await self._shares.get(call.key.wallet_id))
 
     def sign_transport(self, purpose: TransportPurpose, payload: bytes) -> bytes:
@@ -144,7 +158,10 @@ class SigningCore:
         scalar: bytearray | None = None
         try:
             scalar = shamir.combine((call.auth_share, share))
-            signature = keys.sign_digest(scalar, digest, call.key.address)
+            if call.op in ED25519_OPS:
+                signature = ed25519.sign(scalar, signed_content(call.op, call.payload), call.key.address)
+            else:
+                signature = keys.sign_digest(scalar, digest, call.key.address)
         except SharesRefused as error:
             raise ShareMismatch(f"the shares do not belong together: {error}") from error
         finally:
@@ -154,6 +171,13 @@ class SigningCore:
                 wipe(scalar)
         self._counts["signatures"] += 1
         return signature
+
+    def _asks_for_ed25519(self, authorization: bytes) -> bool:
+        try:
+            return decode_authorization(authorization, self.authorization_key).op == GENERATIONS["ed25519"]
+        except LockstepError:
+            self._counts["refusals"] += 1
+            raise
 
     def _consume(self, authorization: bytes, op: Op, key: WalletKey, digest: bytes) -> None:
         try:

@@ -22,7 +22,14 @@ from lockstep.custody.execution.authorization import EPOCH_BYTES, OPS
 from lockstep.custody.execution.core import GeneratedKey, SignCall
 from lockstep.custody.execution.errors import WIRE_ERRORS, PayloadRefused, ProtocolViolation
 from lockstep.custody.execution.shamir import SET_ID_BYTES, Share, SharesRefused
-from lockstep.custody.execution.types import TRANSPORT_PURPOSES, Op, SignerIdentity, TransportPurpose, WalletKey
+from lockstep.custody.execution.types import (
+    GENERATIONS,
+    TRANSPORT_PURPOSES,
+    Op,
+    SignerIdentity,
+    TransportPurpose,
+    WalletKey,
+)
 from lockstep.custody.execution.wire import Reader, Writer
 from lockstep.kit.errors import LockstepError, Refuse
 from lockstep.kit.ids import AppId, WalletId
@@ -67,7 +74,7 @@ MAX_BODY: dict[int, int] = {
 }
 """Largest body of every operation; an operation that is not here is a violation."""
 
-_OPS_BY_NUMBER: dict[int, Op] = {number: op for op, number in OPS.items() if op != "generate_key"}
+_OPS_BY_NUMBER: dict[int, Op] = {number: op for op, number in OPS.items() if op not in GENERATIONS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +224,7 @@ def decode_generate(body: bytes) -> tuple[AppId, WalletId, bytes]:
 
 
 def encode_generated(key: GeneratedKey) -> bytes:
-    writer = Writer().fixed(address_to_bytes(key.address), 20).fixed(key.public_key, 65)
+    writer = Writer().fixed(address_to_bytes(key.address), 20).blob(key.public_key, 1)
     _write_share(writer, key.auth_share)
     return writer.blob(key.recovery_share, 2).done()
 
@@ -230,7 +237,7 @@ def decode_generated(body: bytes) -> GeneratedKey:
     reader = Reader(body)
     address = address_from_bytes(reader.fixed(20))
     key = GeneratedKey(
-        address=address, public_key=reader.fixed(65), auth_share=_read_share(reader), recovery_share=reader.blob(2)
+        address=address, public_key=reader.blob(1), auth_share=_read_share(reader), recovery_share=reader.blob(2)
     )
     reader.end()
     return key

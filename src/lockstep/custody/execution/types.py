@@ -6,11 +6,13 @@ operation of its own, which only a decision about blind signing authorizes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
+from lockstep.chains.cardano import message_payload, read_body, read_message_payload
 from lockstep.chains.evm import (
     Address,
     Authorization,
@@ -32,8 +34,20 @@ from lockstep.kit.errors import LockstepError
 from lockstep.kit.ids import AppId, WalletId
 
 Op = Literal[
-    "generate_key", "evm_transaction", "typed_data", "personal_message", "evm_authorization", "blind", "user_operation"
+    "generate_key",
+    "generate_ed25519_key",
+    "evm_transaction",
+    "typed_data",
+    "personal_message",
+    "evm_authorization",
+    "blind",
+    "user_operation",
+    "cardano_transaction",
+    "cardano_message",
 ]
+Curve = Literal["secp256k1", "ed25519"]
+GENERATIONS: dict[Curve, Op] = {"secp256k1": "generate_key", "ed25519": "generate_ed25519_key"}
+"""The operation that makes a key, by its curve."""
 TransportPurpose = Literal["audit_checkpoint", "jwt", "webhook"]
 TRANSPORT_PURPOSES: tuple[TransportPurpose, ...] = ("audit_checkpoint", "jwt", "webhook")
 MAX_PAYLOAD_BYTES = 160 * 1024
@@ -42,7 +56,7 @@ MAX_PAYLOAD_BYTES = 160 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalletKey:
-    """Names one key: the wallet that it belongs to and the address that it must have."""
+    """Names one key: the wallet that it belongs to and the address that it must have, for Ed25519 the fingerprint."""
 
     app_id: AppId
     wallet_id: WalletId
@@ -160,8 +174,43 @@ class UserOperationPayload:
         return self.operation.digest()
 
 
+@dataclass(frozen=True, slots=True)
+class CardanoTransactionPayload:
+    """A transaction body, given as its bytes; signed with an Ed25519 key."""
+
+    op: ClassVar[Op] = "cardano_transaction"
+    body: bytes
+
+    def encode(self) -> bytes:
+        return self.body
+
+    def digest(self) -> Hash32:
+        """The id of the transaction, which is signed."""
+        return read_body(self.body).id
+
+
+@dataclass(frozen=True, slots=True)
+class CardanoMessagePayload:
+    """A message under the address of its signer (CIP-8); signed with an Ed25519 key."""
+
+    op: ClassVar[Op] = "cardano_message"
+    address: bytes
+    message: bytes
+
+    def encode(self) -> bytes:
+        return message_payload(self.address, self.message)
+
+    def digest(self) -> Hash32:
+        """What stands for the bytes that are signed."""
+        return _message_digest(self.encode())
+
+
+ED25519_OPS: frozenset[Op] = frozenset({"cardano_transaction", "cardano_message"})
+"""Operations of Ed25519 keys; all others are those of secp256k1 keys."""
 Payload: TypeAlias = (
-    TransactionPayload
+    CardanoTransactionPayload
+    | CardanoMessagePayload
+    | TransactionPayload
     | TypedDataPayload
     | PersonalMessagePayload
     | AuthorizationPayload
@@ -189,6 +238,11 @@ def digest_of(op: Op, encoded: bytes) -> Hash32:
         return keccak256(encoded)
     if op == "typed_data":
         return typed_data_digest(_read_json(encoded)).digest
+    if op == "cardano_transaction":
+        return read_body(encoded).id
+    if op == "cardano_message":
+        read_message_payload(encoded)
+        return _message_digest(encoded)
     if op == "user_operation":
         return decode_user_operation(encoded).digest()
     if op == "blind":
@@ -196,6 +250,20 @@ def digest_of(op: Op, encoded: bytes) -> Hash32:
     if op == "personal_message":
         return personal_digest(encoded)
     raise PayloadRefused(f"{op} signs nothing")
+
+
+def signed_content(op: Op, encoded: bytes) -> bytes:
+    """The bytes that an Ed25519 key signs: the id of a transaction, a whole message.
+
+    Raises:
+        PayloadRefused, LockstepError: see `digest_of`.
+    """
+    digest = digest_of(op, encoded)
+    return digest if op == "cardano_transaction" else encoded
+
+
+def _message_digest(encoded: bytes) -> Hash32:
+    return hashlib.sha256(b"lockstep cardano message v1\n" + encoded).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +282,7 @@ class SigningRequest:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """r‖s‖v with v 27 or 28 and s in the lower half of the order, verified against the address."""
+    """r‖s‖v with v 27 or 28 and s in the lower half of the order, verified against the address; of an Ed25519 key R‖S."""
 
     content: bytes
 
@@ -232,7 +300,7 @@ class Signature:
 
     @property
     def hex(self) -> str:
-        """0x and 130 hex digits."""
+        """0x and two hex digits for each byte."""
         return "0x" + self.content.hex()
 
 
@@ -245,8 +313,9 @@ class NewKey:
     """
 
     address: Address
+    """Of an Ed25519 key its fingerprint."""
     public_key: bytes
-    """Uncompressed point, 65 bytes."""
+    """Uncompressed point, 65 bytes; of an Ed25519 key 32 bytes."""
     share_set: str
     """Id of the split, 32 hex digits."""
     auth_share: bytes = field(repr=False)

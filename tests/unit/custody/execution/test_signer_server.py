@@ -17,6 +17,7 @@ from lockstep.chains.evm import recover_address
 from lockstep.custody.execution import (
     AuthorizationKey,
     AuthShares,
+    CardanoMessagePayload,
     DeadlinePassed,
     LocalKms,
     NewKey,
@@ -33,6 +34,7 @@ from lockstep.custody.execution import (
     SigningRefused,
     WalletKey,
     WalletKeyExists,
+    is_signed_by,
     protocol,
     verify_transport,
 )
@@ -422,3 +424,17 @@ async def test_signer__more_connections_than_it_takes__turns_the_last_away(serve
         while served.server.connections:
             await asyncio.sleep(0)
     assert await served.client.health()
+
+
+async def test_ed25519__over_the_socket__makes_keys_and_signs_with_them(served: Served) -> None:
+    app, wallet = AppId(new_id()), WalletId(new_id())
+    signer = await served.client.identity()
+    grant = served.side.issuer.issue_generation(signer, app, wallet, "decision", "ed25519")
+    made = await served.client.generate_key(app, wallet, grant)
+    key = WalletKey(app_id=app, wallet_id=wallet, address=made.address)
+    payload = CardanoMessagePayload(b"address", b"hello")
+
+    (signature,) = await served.client.sign_many([await served.side.request(key, made, payload)])
+
+    assert isinstance(signature, Signature)
+    assert is_signed_by(made.public_key, payload.encode(), signature.content)
