@@ -153,6 +153,7 @@ class Container:
             requests=requests,
             clock=self.clock,
             word_facts=self._word_facts(),
+            cardano_network=settings.cardano_network,
         )
         self.approvals = ApprovalService(
             database=self.database,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from lockstep.chains.cardano import MalformedBody
 from lockstep.chains.evm import MalformedTransaction, MalformedTypedData, NodeUnavailable, UnknownChain
 from lockstep.custody import errors, schemas, views
 from lockstep.custody.access.api import TENANT_ERRORS, Authenticate, IdPath
@@ -26,7 +27,15 @@ from lockstep.kit.errors import LockstepError
 from lockstep.kit.paging import DEFAULT_LIMIT, BadCursor
 from lockstep.kit.problems import problems
 
-_REQUEST = (RpcInvalid, MethodNotOffered, WrongSender, MalformedTransaction, MalformedTypedData)
+_REQUEST = (
+    RpcInvalid,
+    MethodNotOffered,
+    WrongSender,
+    MalformedTransaction,
+    MalformedTypedData,
+    MalformedBody,
+    errors.FamilyMismatch,
+)
 
 
 def router(

@@ -18,7 +18,7 @@ Refuse
 ├── Conflict 409    IdempotencyInProgress, PreviewOutdated, BatchNotSupported, LoginReplayed, LastSecret,
     │                   DecisionMismatch, FeeAboveCeiling, ExternalIdTaken, AccountNameTaken
 └── Unprocessable 422
-    └── IdempotencyKeyReused, IssuerInvalid, SecretExpiryInvalid, AccountNameInvalid, PasswordTooWeak, RequestInvalid, ChainMismatch, SessionInvalid, TooManyPolicies
+    └── IdempotencyKeyReused, IssuerInvalid, SecretExpiryInvalid, AccountNameInvalid, PasswordTooWeak, RequestInvalid, ChainMismatch, FamilyMismatch, SessionInvalid, TooManyPolicies
 TooMany 429         TooManyLogins
 Retry 503           IssuerUnavailable, LoginsBusy, DecisionLapsed, SigningStopped   (the latter recorded as a denied decision)
 Stop 500            SignatureMismatch, AuditChainBroken, DecisionUnknown, StoredAnswerUnreadable
@@ -393,6 +393,12 @@ class SessionAmbiguous(BadRequest):
     """The keys of several session signers signed this; name one of them in X-Authorization-Key-Id."""
 
     code = "session_signer_ambiguous"
+
+
+class FamilyMismatch(Unprocessable):
+    """The wallet's key is of another family of chains than the request."""
+
+    code = "family_mismatch"
 
 
 class SessionInvalid(Unprocessable):

@@ -20,6 +20,8 @@ MethodName = Literal[
     "eth_sign7702Authorization",
     "secp256k1_sign",
     "eth_signUserOperation",
+    "cardano_signTransaction",
+    "cardano_signData",
 ]
 METHODS: tuple[str, ...] = get_args(MethodName)
 
@@ -70,7 +72,7 @@ class PolicyIn(BaseModel):
             "properties": {
                 "version": {"type": "string", "const": "1.0"},
                 "name": {"type": "string", "maxLength": 50},
-                "chain_type": {"type": "string", "const": "ethereum"},
+                "chain_type": {"type": "string", "enum": ["ethereum", "cardano"]},
                 "rules": {"type": "array", "items": {"type": "object"}, "maxItems": 100},
             },
         },
@@ -162,7 +164,7 @@ class RpcIn(BaseModel):
                     "enum": list(METHODS),
                 },
                 "caip2": {"type": "string", "examples": ["eip155:31337"]},
-                "chain_type": {"type": "string", "const": "ethereum"},
+                "chain_type": {"type": "string", "enum": ["ethereum", "cardano"]},
                 "params": {"type": "object"},
                 "preview_digest": {"type": "string", "pattern": "^0x[0-9a-f]{64}$"},
             },

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import structlog
 
+from lockstep.chains.cardano import Network
 from lockstep.chains.evm import UnsignedTransaction
 from lockstep.custody.access import store as access_store
 from lockstep.custody.access.authenticator import Authenticator
@@ -67,10 +68,12 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
         clock: Clock,
         word_facts: WordFacts,
         modules: frozenset[str] = frozenset({"coordinator"}),
+        cardano_network: Network = "testnet",
     ) -> None:
         """
         Args:
             requests: seals what is kept of the requests that are signed at once.
+            cardano_network: whose addresses new Cardano wallets get.
             word_facts: names of chains, tokens and contracts, for previews.
             modules: names to which session signers may be granted without a token.
         """
@@ -85,6 +88,7 @@ class CustodyService(WalletRegistry, PolicyService, SessionService):
             modules=modules,
         )
         self.idempotency = idempotency
+        self._cardano_network = cardano_network
         self._word_facts = word_facts
         self._shelf = PolicyShelf(seals)
         self._limits = SpendingLimits(seals, self._shelf)

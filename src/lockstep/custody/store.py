@@ -17,7 +17,7 @@ from lockstep.kit.ids import AppId, UserId, WalletId
 from lockstep.kit.money import from_numeric
 
 WALLET: LiteralString = """
-select id, app_id, address, chain_type, public_key, policy_ids, owner_user_id, owner_key_id,
+select id, app_id, address, native_address, chain_type, public_key, policy_ids, owner_user_id, owner_key_id,
     owner_quorum_id, display_name, external_id,
     status, archived_at, version, created_at
 from wallets
@@ -276,6 +276,7 @@ def wallet_of(row: Row) -> Wallet:
         id=WalletId(row["id"]),
         app_id=AppId(row["app_id"]),
         address=row["address"],
+        native_address=row["native_address"],
         chain_type=row["chain_type"],
         public_key=bytes(row["public_key"]),
         policy_ids=tuple(row["policy_ids"]),

@@ -76,10 +76,10 @@ class Wallet:
     id: WalletId
     app_id: AppId
     address: str
-    """0x and lower-case hex; the wire shows the checksummed form."""
+    """0x and lower-case hex; the wire shows the checksummed form. Of a Cardano wallet the fingerprint of its key."""
     chain_type: str
     public_key: bytes
-    """Uncompressed point, 65 bytes."""
+    """Uncompressed point, 65 bytes; of a Cardano wallet an Ed25519 key, 32 bytes."""
     policy_ids: tuple[str, ...]
     owner_user_id: UserId | None
     owner_key_id: str | None = None
@@ -92,6 +92,8 @@ class Wallet:
     """When it was put away; an archived wallet signs nothing."""
     version: int
     created_at: datetime
+    native_address: str | None = None
+    """Address on Cardano, which the wire shows; None: `address` is the one."""
 
     @property
     def owner_id(self) -> str | None:

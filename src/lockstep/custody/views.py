@@ -19,7 +19,7 @@ def describe_wallet(wallet: Wallet) -> dict[str, Any]:
     """A wallet as its app sees it."""
     return {
         "id": wallet.id,
-        "address": to_checksum(wallet.address),
+        "address": wallet.native_address or to_checksum(wallet.address),
         "chain_type": wallet.chain_type,
         "public_key": "0x" + wallet.public_key.hex(),
         "owner_user_id": wallet.owner_user_id,

@@ -257,6 +257,7 @@ def test_clients__methods__the_same_on_both() -> None:
         "owner_id",
         "display_name",
         "external_id",
+        "chain_type",
         "idempotency_key",
     ]
     assert all(getattr(vars(Endpoints)[name], "__doc__", None) for name in vars(Endpoints) if not name.startswith("_"))

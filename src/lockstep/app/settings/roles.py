@@ -93,6 +93,8 @@ class Settings(CommonSettings):
     coordinator: CoordinatorSettings | None = None
     swaps: SwapSettings = SwapSettings()
     transactions: TransactionSettings = TransactionSettings()
+    cardano_network: Literal["testnet", "mainnet"] = "testnet"
+    """Whose addresses new Cardano wallets get; those that exist keep theirs."""
     acknowledge_unaudited_contracts: bool = False
     """Our contracts have had no outside audit; without this they are refused on chains with real money."""
 

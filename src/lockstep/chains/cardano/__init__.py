@@ -14,7 +14,13 @@ from lockstep.chains.cardano.addresses import (
 )
 from lockstep.chains.cardano.bodies import Input, Output, Token, TransactionBody, read_body
 from lockstep.chains.cardano.errors import BadCardanoAddress, MalformedBody
-from lockstep.chains.cardano.messages import cose_key, cose_sign1, message_payload, read_message_payload
+from lockstep.chains.cardano.messages import (
+    cose_key,
+    cose_sign1,
+    message_digest,
+    message_payload,
+    read_message_payload,
+)
 
 __all__ = [
     "BadCardanoAddress",
@@ -29,6 +35,7 @@ __all__ = [
     "cose_sign1",
     "enterprise_address",
     "key_hash",
+    "message_digest",
     "message_payload",
     "payment_key_hash",
     "read_address",

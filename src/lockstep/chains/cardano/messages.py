@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from lockstep.chains.cardano import cbor
@@ -14,6 +15,11 @@ _CONTEXT = "Signature1"
 def message_payload(address: bytes, message: bytes) -> bytes:
     """The bytes that are signed for a message (COSE Sig_structure), bound to the address of the signer."""
     return cbor.write([_CONTEXT, _protected(address), b"", message])
+
+
+def message_digest(payload: bytes) -> bytes:
+    """What stands for the bytes of a signed message, 32 bytes; the bytes themselves are signed."""
+    return hashlib.sha256(b"lockstep cardano message v1\n" + payload).digest()
 
 
 def read_message_payload(payload: bytes) -> tuple[bytes, bytes]:

@@ -86,6 +86,7 @@ class Endpoints:
     personal_sign = Call(custody.personal_sign)
     sign_authorization = Call(custody.sign_authorization)
     raw_sign = Call(custody.raw_sign)
+    sign_cardano_transaction = Call(custody.sign_cardano_transaction)
     sign_user_operation = Call(custody.sign_user_operation)
     send_transaction = Call(custody.send_transaction)
     send_calls = Call(custody.send_calls)

@@ -33,12 +33,14 @@ def create_wallet(
     owner_id: str | None = None,
     display_name: str | None = None,
     external_id: str | None = None,
+    chain_type: str | None = None,
     idempotency_key: str | None = None,
 ) -> Request[Wallet]:
     """Make a wallet. A user's wallet is owned by that user.
 
     Args:
         owner_id: authorization key or quorum that must sign every request about it, see `Client.signed_by`.
+        chain_type: "ethereum" (if left out) for all EVM chains, or "cardano".
         external_id: your own id for it, 1 to 64 letters, digits, "-" and "_"; it never changes.
     """
     body = given(
@@ -47,6 +49,7 @@ def create_wallet(
         owner_id=owner_id,
         display_name=display_name,
         external_id=external_id,
+        chain_type=chain_type,
     )
     key = idempotency_key or new_idempotency_key()
     return send("POST", "/v1/wallets", of(Wallet), body, idempotency_key=key)
@@ -422,6 +425,16 @@ def sign_user_operation(
         preview_digest=preview_digest,
         idempotency_key=idempotency_key,
     )
+    return _for_signature(asked)
+
+
+def sign_cardano_transaction(
+    wallet_id: str, body: bytes, *, preview_digest: str | None = None, idempotency_key: str | None = None
+) -> Request[bytes]:
+    """The 64 bytes of a Cardano wallet's signature over a transaction body, given as its CBOR."""
+    params = {"body": "0x" + body.hex()}
+    method = "cardano_signTransaction"
+    asked = rpc(wallet_id, method, params, preview_digest=preview_digest, idempotency_key=idempotency_key)
     return _for_signature(asked)
 
 

@@ -39,6 +39,7 @@ from lockstep.custody.execution.shares import AuthShares
 from lockstep.custody.execution.signer import SignerConfig, run_signer, serve_signer
 from lockstep.custody.execution.transport import verify_transport
 from lockstep.custody.execution.types import (
+    ED25519_OPS,
     TRANSPORT_PURPOSES,
     AuthorizationPayload,
     BlindPayload,
@@ -58,10 +59,12 @@ from lockstep.custody.execution.types import (
     TypedDataPayload,
     UserOperationPayload,
     WalletKey,
+    signed_content,
 )
 from lockstep.custody.execution.vault import SecretVault
 
 __all__ = [
+    "ED25519_OPS",
     "TRANSPORT_PURPOSES",
     "AuthShares",
     "AuthorizationExpired",
@@ -118,5 +121,6 @@ __all__ = [
     "read_key_file",
     "run_signer",
     "serve_signer",
+    "signed_content",
     "verify_transport",
 ]

@@ -6,13 +6,12 @@ operation of its own, which only a decision about blind signing authorizes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
-from lockstep.chains.cardano import message_payload, read_body, read_message_payload
+from lockstep.chains.cardano import message_digest, message_payload, read_body, read_message_payload
 from lockstep.chains.evm import (
     Address,
     Authorization,
@@ -202,7 +201,7 @@ class CardanoMessagePayload:
 
     def digest(self) -> Hash32:
         """What stands for the bytes that are signed."""
-        return _message_digest(self.encode())
+        return message_digest(self.encode())
 
 
 ED25519_OPS: frozenset[Op] = frozenset({"cardano_transaction", "cardano_message"})
@@ -242,7 +241,7 @@ def digest_of(op: Op, encoded: bytes) -> Hash32:
         return read_body(encoded).id
     if op == "cardano_message":
         read_message_payload(encoded)
-        return _message_digest(encoded)
+        return message_digest(encoded)
     if op == "user_operation":
         return decode_user_operation(encoded).digest()
     if op == "blind":
@@ -260,10 +259,6 @@ def signed_content(op: Op, encoded: bytes) -> bytes:
     """
     digest = digest_of(op, encoded)
     return digest if op == "cardano_transaction" else encoded
-
-
-def _message_digest(encoded: bytes) -> Hash32:
-    return hashlib.sha256(b"lockstep cardano message v1\n" + encoded).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

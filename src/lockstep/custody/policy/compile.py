@@ -86,7 +86,9 @@ def compile_policy(policy: Policy, policy_id: str, revision: int) -> CompiledPol
 
     def by_method(action: Action) -> dict[str, tuple[CompiledRule, ...]]:
         return {
-            str(method): tuple(one for one in rules if one.rule.action is action and covers(one.rule, method))
+            str(method): tuple(
+                one for one in rules if one.rule.action is action and covers(one.rule, method, policy.chain_type)
+            )
             for method in Method
         }
 

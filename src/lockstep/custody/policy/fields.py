@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lockstep.custody.policy import sets
 from lockstep.custody.policy.types import ANY_METHOD, Operator
-from lockstep.custody.policy.values import ADDRESS, BYTES, STRING, UINT256, Kind, ValueType
-from lockstep.custody.view.types import Method
+from lockstep.custody.policy.values import ADDRESS, BOOL, BYTES, STRING, UINT256, Kind, ValueType
+from lockstep.custody.view.types import CARDANO_METHODS, Method
 
 TRANSACTION = "ethereum_transaction"
 CALLDATA = "ethereum_calldata"
@@ -14,6 +14,8 @@ TYPED_DATA_MESSAGE = "ethereum_typed_data_message"
 MESSAGE = "ethereum_message"
 AUTHORIZATION = "ethereum_7702_authorization"
 USER_OPERATION = "ethereum_user_operation"
+CARDANO = "cardano_transaction"
+CARDANO_MESSAGE = "cardano_message"
 SYSTEM = "system"
 REFERENCE = "reference"
 """Sums over earlier requests: `aggregation.<id>` is what is used in the window, with this request."""
@@ -53,6 +55,23 @@ FIELDS: dict[str, dict[str, ValueType]] = {
         "factory": ADDRESS,
         "paymaster": ADDRESS,
     },
+    CARDANO: {
+        "address": STRING,
+        "lovelace": UINT256,
+        "is_own": BOOL,
+        "token_count": UINT256,
+        "token": STRING,
+        "token_amount": UINT256,
+        "fee": UINT256,
+        "ttl": UINT256,
+        "output_count": UINT256,
+        "certificate_count": UINT256,
+        "withdrawal_count": UINT256,
+        "mint_count": UINT256,
+        "donation": UINT256,
+        "runs_scripts": BOOL,
+    },
+    CARDANO_MESSAGE: {"content": STRING, "byte_length": UINT256},
     SYSTEM: {
         "current_unix_timestamp": UINT256,
         "hour_utc": UINT256,
@@ -85,15 +104,22 @@ _METHODS: dict[str, frozenset[Method]] = {
     MESSAGE: frozenset({Method.PERSONAL_SIGN}),
     AUTHORIZATION: frozenset({Method.SIGN_AUTHORIZATION}),
     USER_OPERATION: frozenset({Method.SIGN_USER_OPERATION}),
+    CARDANO: frozenset({Method.SIGN_CARDANO}),
+    CARDANO_MESSAGE: frozenset({Method.SIGN_CARDANO_DATA}),
     SYSTEM: frozenset(Method),
     REFERENCE: frozenset(Method),
 }
 SOURCES = tuple(_METHODS)
 METHODS = (*Method, ANY_METHOD)
+CHAIN_TYPES: dict[str, tuple[str, ...]] = {
+    "ethereum": tuple(method for method in Method if method not in CARDANO_METHODS),
+    "cardano": tuple(method for method in Method if method in CARDANO_METHODS),
+}
+"""Methods by the chain type of a policy."""
 NAMED_METHODS = frozenset({Method.SIGN_AUTHORIZATION, Method.SIGN_HASH})
 """Methods that can hand over the whole account: a rule allows them by name only, never by "*"."""
 
-LATER_SOURCES = frozenset({"action_request_body", "cardano_transaction"})
+LATER_SOURCES = frozenset({"action_request_body"})
 LATER_METHODS = frozenset(
     {
         "exportPrivateKey",

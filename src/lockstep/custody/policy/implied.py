@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lockstep.custody.policy.fields import AUTHORIZATION, NAMED_METHODS, TRANSACTION
+from lockstep.custody.policy.fields import AUTHORIZATION, CARDANO, CHAIN_TYPES, NAMED_METHODS, TRANSACTION
 from lockstep.custody.policy.types import ANY_METHOD, Action, Condition, Fact, Operator, Rule
-from lockstep.custody.policy.values import UINT256
+from lockstep.custody.policy.values import BOOL, UINT256
 from lockstep.custody.view.types import Method
 
 
-def covers(rule: Rule, method: Method) -> bool:
-    """Whether a rule is asked about a method. "*" denies everything, and allows all methods but those to be named."""
+def covers(rule: Rule, method: Method, chain_type: str) -> bool:
+    """Whether a rule is asked about a method. "*" denies everything, and allows all methods of the policy's chain type but
+    those to be named."""
     if rule.method == ANY_METHOD:
-        return rule.action is Action.DENY or method not in NAMED_METHODS
+        return rule.action is Action.DENY or (method in CHAIN_TYPES[chain_type] and method not in NAMED_METHODS)
     return rule.method == method
 
 
@@ -29,7 +30,7 @@ def complete(rule: Rule) -> Rule:
     """
     if rule.action is Action.DENY:
         return rule
-    implied = []
+    implied = _cardano(rule) if rule.method == Method.SIGN_CARDANO and rule.conditions else []
     if rule.method == Method.SIGN_AUTHORIZATION and not any(_names_every_chain(one) for one in rule.conditions):
         implied.append(_is_not(AUTHORIZATION, "chain_id", 0))
     named = {one.target.key for one in rule.conditions if isinstance(one.target, Fact)}
@@ -37,6 +38,21 @@ def complete(rule: Rule) -> Rule:
     if bounds_fees and not named & {f"{TRANSACTION}.max_fee_per_blob_gas", f"{TRANSACTION}.type"}:
         implied.append(_is_not(TRANSACTION, "type", 3))
     return replace(rule, conditions=(*rule.conditions, *implied)) if implied else rule
+
+
+def _cardano(rule: Rule) -> list[Condition]:
+    """What a Cardano transaction may do beside paying is allowed by rules that name it; so are tokens, but to the wallet."""
+    named = {one.field for one in rule.conditions if one.field_source == CARDANO}
+    implied = [
+        Condition(CARDANO, name, Operator.EQ, Fact(f"{CARDANO}.{name}"), UINT256, (0,))
+        for name in ("certificate_count", "withdrawal_count", "mint_count", "donation")
+        if name not in named
+    ]
+    if "runs_scripts" not in named:
+        implied.append(Condition(CARDANO, "runs_scripts", Operator.EQ, Fact(f"{CARDANO}.runs_scripts"), BOOL, (False,)))
+    if not named & {"token", "token_amount", "token_count", "is_own"}:
+        implied.append(Condition(CARDANO, "token_count", Operator.EQ, Fact(f"{CARDANO}.token_count"), UINT256, (0,)))
+    return implied
 
 
 def _names_every_chain(condition: Condition) -> bool:

@@ -28,7 +28,7 @@ from lockstep.custody.policy.types import (
     Target,
 )
 from lockstep.custody.policy.values import STRING, UINT256, ValueType, parse_value
-from lockstep.custody.view.types import Fault
+from lockstep.custody.view.types import Fault, Method
 from lockstep.kit.ids import is_id
 
 VERSION = "1.0"
@@ -77,6 +77,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self._methods: tuple[str, ...] = fields.METHODS
 
     def policy(self, document: object) -> Policy | None:
         if not self._small_enough(document):
@@ -89,8 +90,11 @@ class _Reader:
         if version != VERSION:
             self._add("version", f'expected "{VERSION}"')
         name = self._name(raw["name"], "name") if "name" in raw else ""
-        if raw.get("chain_type", "ethereum") != "ethereum":
-            self._add("chain_type", 'expected "ethereum"')
+        family = raw.get("chain_type", "ethereum")
+        if not isinstance(family, str) or family not in fields.CHAIN_TYPES:
+            self._add("chain_type", f"expected one of {', '.join(fields.CHAIN_TYPES)}")
+            family = "ethereum"
+        self._methods = (*fields.CHAIN_TYPES[family], ANY_METHOD)
         if not isinstance(rules, list | tuple):
             self._add("rules", "expected a list of rules")
             rules = []
@@ -103,8 +107,8 @@ class _Reader:
             return None
         found = tuple(rule for rule in read if rule is not None)
         plain = [{**raw_rule, "id": rule.id, "name": rule.name} for raw_rule, rule in zip(rules, found, strict=True)]
-        document = {"version": VERSION, "name": name, "chain_type": "ethereum", "rules": plain}
-        return Policy(name=name, chain_type="ethereum", version=VERSION, rules=found, document=document)
+        document = {"version": VERSION, "name": name, "chain_type": family, "rules": plain}
+        return Policy(name=name, chain_type=family, version=VERSION, rules=found, document=document)
 
     def _rule(self, value: object, at: str, index: int, all_rules: Any) -> Rule | None:
         before = len(self.faults)
@@ -116,9 +120,9 @@ class _Reader:
             self._add(f"{at}.id", "expected 1 to 64 letters, digits, _ or -")
         name = self._name(raw["name"], f"{at}.name") if "name" in raw else str(rule_id)
         method = raw.get("method")
-        if "method" in raw and method not in fields.METHODS:
+        if "method" in raw and method not in self._methods:
             later = isinstance(method, str) and method in fields.LATER_METHODS
-            expected = f"expected one of {', '.join(fields.METHODS)}"
+            expected = f"expected one of {', '.join(self._methods)}"
             self._add(f"{at}.method", f"{method} is not offered yet; {expected}" if later else expected)
             method = None
         action = raw.get("action")
@@ -140,6 +144,10 @@ class _Reader:
         elif action == Action.ALLOW and raw.get("conditions") == [] and not unconditional:
             self._add(
                 f"{at}.conditions", 'allows everything of this method; say "unconditional": true if that is meant'
+            )
+        if action == Action.ALLOW and method == Method.SIGN_CARDANO and given and not _bounds_fee(given):
+            self._add(
+                f"{at}.conditions", "the fee could take everything; expected a condition on cardano_transaction.fee"
             )
         if len(self.faults) > before:
             return None
@@ -301,3 +309,10 @@ def _free_id(index: int, rules: Any) -> str:
     while candidate in taken:
         candidate += "-x"
     return candidate
+
+
+def _bounds_fee(conditions: Any) -> bool:
+    return any(
+        isinstance(one, Mapping) and (one.get("field_source"), one.get("field")) == (fields.CARDANO, "fee")
+        for one in conditions
+    )

@@ -96,7 +96,7 @@ def registry_router(registry: WalletRegistry, authenticate: Authenticate) -> API
         owner_id: Annotated[str | None, Query(max_length=64, description="Authorization key or quorum.")] = None,
         address: Annotated[str | None, Query(max_length=64)] = None,
         external_id: Annotated[str | None, Query(max_length=64)] = None,
-        chain_type: Literal["ethereum"] | None = None,
+        chain_type: Literal["ethereum", "cardano"] | None = None,
         status: Literal["active", "frozen"] | None = None,
         include_archived: bool = False,
         fields: Annotated[

@@ -16,7 +16,7 @@ EXTERNAL_ID = r"^[A-Za-z0-9_-]{1,64}$"
 class WalletIn(Strict):
     """A new wallet."""
 
-    chain_type: Literal["ethereum"] = "ethereum"
+    chain_type: Literal["ethereum", "cardano"] = "ethereum"
     policy_ids: Annotated[list[Id], Field(default_factory=list, max_length=10)]
     owner_user_id: Id | None = None
     owner_id: Id | None = Field(None, description="Authorization key or quorum that signs every request about it.")
@@ -27,6 +27,7 @@ class WalletIn(Strict):
 
     def wanted(self) -> NewWallet:
         return NewWallet(
+            chain_type=self.chain_type,
             policy_ids=tuple(self.policy_ids),
             owner_user_id=self.owner_user_id,
             owner_id=self.owner_id,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from lockstep.chains.cardano import Network, address_text, enterprise_address
 from lockstep.custody import store
 from lockstep.custody.access.store import list_unknown_users
 from lockstep.custody.authority.guard import resolve_owner
@@ -18,7 +19,7 @@ from lockstep.custody.authority.store import list_quorums_of_user
 from lockstep.custody.authority.types import NewOwner
 from lockstep.custody.base import after_of, require_app_or_user
 from lockstep.custody.errors import CallerNotAllowed, ExternalIdTaken, UserNotFound
-from lockstep.custody.execution import NewKey
+from lockstep.custody.execution import Curve, NewKey
 from lockstep.custody.idempotency import Claim, IdempotencyStore, Outcome
 from lockstep.custody.registry.store import insert_wallets, list_taken, list_wallets, set_archived
 from lockstep.custody.registry.types import NewWallet, WalletFilter
@@ -31,6 +32,7 @@ from lockstep.kit.ids import AppId, UserId, WalletId, new_id
 from lockstep.kit.outbox import append
 from lockstep.kit.paging import Page, page_of
 
+_CURVES: Final[dict[str, Curve]] = {"ethereum": "secp256k1", "cardano": "ed25519"}
 Made = tuple[Wallet, NewKey, str]
 """A wallet that is not stored yet, its key, and the id of the decision to make it."""
 
@@ -39,6 +41,7 @@ class WalletRegistry(WalletService):
     """The wallets of an app as a whole."""
 
     idempotency: IdempotencyStore
+    _cardano_network: Network
 
     async def create_wallet(self, principal: Principal, wanted: NewWallet | None = None) -> Wallet:
         """See `create_wallets`."""
@@ -164,8 +167,11 @@ class WalletRegistry(WalletService):
         keys = await self._executor.generate_keys(
             app_id,
             [
-                (wallet_id, self._issuer.issue_generation(signer, app_id, wallet_id, decision_id))
-                for wallet_id, decision_id in ids
+                (
+                    wallet_id,
+                    self._issuer.issue_generation(signer, app_id, wallet_id, decision_id, _CURVES[one.chain_type]),
+                )
+                for one, (wallet_id, decision_id) in zip(wanted, ids, strict=True)
             ],
         )
         made: list[Made] = []
@@ -177,7 +183,8 @@ class WalletRegistry(WalletService):
                 id=wallet_id,
                 app_id=app_id,
                 address=key.address,
-                chain_type="ethereum",
+                native_address=self._native_address(one, key),
+                chain_type=one.chain_type,
                 public_key=key.public_key,
                 policy_ids=tuple(dict.fromkeys(one.policy_ids)),
                 owner_user_id=None if one.owner_user_id is None else UserId(one.owner_user_id),
@@ -191,6 +198,11 @@ class WalletRegistry(WalletService):
             )
             made.append((wallet, key, decision_id))
         return made
+
+    def _native_address(self, wanted: NewWallet, key: NewKey) -> str | None:
+        if wanted.chain_type == "ethereum":
+            return None
+        return address_text(enterprise_address(key.public_key, self._cardano_network))
 
     async def _keep(
         self, uow: UnitOfWork, principal: Principal, wanted: Sequence[NewWallet], made: Sequence[Made]

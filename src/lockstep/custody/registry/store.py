@@ -25,10 +25,10 @@ async def insert_wallets(uow: UnitOfWork, made: Sequence[tuple[Wallet, NewKey]])
     """
     try:
         await uow.execute_many(
-            "insert into wallets (id, app_id, address, chain_type, public_key, share_set, auth_share, recovery_share,"
-            " owner_user_id, owner_key_id, owner_quorum_id, policy_ids, display_name, external_id, status, version,"
+            "insert into wallets (id, app_id, address, native_address, chain_type, public_key, share_set, auth_share,"
+            " recovery_share, owner_user_id, owner_key_id, owner_quorum_id, policy_ids, display_name, external_id, status, version,"
             " created_at, updated_at)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [_row(wallet, key) for wallet, key in made],
         )
     except psycopg.errors.UniqueViolation as error:
@@ -105,6 +105,7 @@ def _row(wallet: Wallet, key: NewKey) -> tuple[object, ...]:
         wallet.id,
         wallet.app_id,
         wallet.address,
+        wallet.native_address,
         wallet.chain_type,
         wallet.public_key,
         key.share_set,

@@ -15,6 +15,7 @@ MAX_BATCH: Final = 100
 class NewWallet:
     """What a wallet is to be when it is made."""
 
+    chain_type: Literal["ethereum", "cardano"] = "ethereum"
     policy_ids: tuple[str, ...] = ()
     owner_user_id: str | None = None
     owner_id: str | None = None

@@ -61,6 +61,7 @@ def raw_sign_router(service: CustodyService, authenticate: Authenticate) -> APIR
             *IDEMPOTENT,
             *errors.SIGNING_REFUSALS,
             RpcInvalid,
+            errors.FamilyMismatch,
             errors.IdempotencyKeyMissing,
             errors.WalletNotFound,
             errors.PreviewOutdated,

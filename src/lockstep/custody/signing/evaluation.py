@@ -14,8 +14,9 @@ from lockstep.custody.signing import store
 from lockstep.custody.signing.limits import Ask, SpendingLimits
 from lockstep.custody.signing.preview import with_type
 from lockstep.custody.signing.rules import check_visible, system_facts
+from lockstep.custody.signing.views import view_of
 from lockstep.custody.types import Principal
-from lockstep.custody.view import RpcRequest, SendTransaction, view_request
+from lockstep.custody.view import RpcRequest, SendTransaction
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database
 from lockstep.kit.ids import WalletId
@@ -65,7 +66,7 @@ class Evaluator:
         authority = check_visible(principal, found)
         if isinstance(request, SendTransaction):
             request = with_type(request, self._sender)
-        view = view_request(request, authority.address)
+        view = view_of(authority, request)
         now = self._clock.now()
         system = system_facts(principal, authority, now)
         async with self._database.tenant(principal.tenant) as uow:

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from lockstep.chains.evm import BadSignature, recover_address
 from lockstep.custody.errors import SignatureMismatch
 from lockstep.custody.execution import (
+    ED25519_OPS,
     AuthorizationIssuer,
     Executor,
     Signature,
     SignerIdentity,
     SignerRestarted,
     SigningRequest,
+    fingerprint,
+    is_signed_by,
+    signed_content,
 )
 from lockstep.custody.signing.rules import revisions_digest
 from lockstep.custody.signing.types import Execution
@@ -69,6 +73,15 @@ class SignatureExecutor:
         """The signature if it is by the wallet's key over what was decided on."""
         if isinstance(answer, LockstepError):
             return answer
+        payload = execution.payload
+        if payload.op in ED25519_OPS:
+            content = signed_content(payload.op, payload.encode())
+            is_own = fingerprint(execution.public_key) == execution.key.address
+            return (
+                answer
+                if is_own and is_signed_by(execution.public_key, content, answer.content)
+                else SignatureMismatch()
+            )
         try:
             signer = recover_address(execution.digest, answer.content)
         except BadSignature as error:

@@ -39,6 +39,7 @@ from lockstep.custody.signing.rules import (
     rule_on,
 )
 from lockstep.custody.signing.types import Authority, Execution
+from lockstep.custody.signing.views import view_of
 from lockstep.custody.types import Decision, Principal
 from lockstep.custody.view import (
     RequestView,
@@ -46,7 +47,6 @@ from lockstep.custody.view import (
     SendTransaction,
     SignAuthorization,
     SignTransaction,
-    view_request,
 )
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database, UnitOfWork
@@ -239,10 +239,11 @@ class SigningPipeline:
         execution = Execution(
             decision_id=decision.id,
             key=wallet_key(authority),
-            payload=payload_of(job.request),
+            payload=payload_of(job.request, authority),
             digest=view.digest,
             auth_share=authority.auth_share,
             revisions=ruling.revisions,
+            public_key=authority.public_key,
         )
         return _Authorised(job=job, decision=decision, execution=execution, view=view, is_limited=is_limited), record
 
@@ -250,7 +251,9 @@ class SigningPipeline:
         app_id = AppId(key)
         answers = await self._executor.execute([one.execution for one in batch])
         results: list[Outcome | LockstepError] = [
-            answer if isinstance(answer, LockstepError) else Outcome(200, answer_of(one.job.request, answer))
+            answer
+            if isinstance(answer, LockstepError)
+            else Outcome(200, answer_of(one.job.request, answer, one.execution))
             for one, answer in zip(batch, answers, strict=True)
         ]
         async with self._database.tenant(app_id) as uow:
@@ -350,7 +353,7 @@ class SigningPipeline:
                     return earlier
                 authority = check_visible(principal, authorities[0])
                 request = with_type(request, self._sender)
-                view = view_request(request, authority.address)
+                view = view_of(authority, request)
                 policies = await self._shelf.load(uow, [authority])
                 now = self._clock.now()
                 members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
@@ -429,7 +432,7 @@ def _ask_of(job: _Job, found: Authority | None) -> Ask | LockstepError:
     """The request as it would be signed, or why it cannot be for this caller and wallet."""
     try:
         authority = check_visible(job.principal, found)
-        return Ask(job.principal, authority, view_request(job.request, authority.address))
+        return Ask(job.principal, authority, view_of(authority, job.request))
     except LockstepError as error:
         return error
 

@@ -19,6 +19,7 @@ from lockstep.custody.signing.limits import Ask, SpendingLimits
 from lockstep.custody.signing.policies import PolicyShelf
 from lockstep.custody.signing.rules import authorisation_of, check_visible, rule_on
 from lockstep.custody.signing.types import Authority, Ruling
+from lockstep.custody.signing.views import view_of
 from lockstep.custody.types import Principal, Quote, TransactionIntent
 from lockstep.custody.view import (
     RequestView,
@@ -29,7 +30,6 @@ from lockstep.custody.view import (
     describe,
     preview_digest,
     sent_draft,
-    view_request,
 )
 from lockstep.kit.clock import Clock
 from lockstep.kit.database import Database
@@ -124,7 +124,7 @@ class Previewer:
         if isinstance(request, SendTransaction):
             await self._check_batch(authority, request)
             request = with_type(request, self._sender)
-            view_request(request, authority.address)
+            view_of(authority, request)
             quote = await self._sender.quote(intent_of(authority, request, key="preview"))
             terms = terms_of(quote)
             request = terms.apply(request)
@@ -134,7 +134,7 @@ class Previewer:
                 uow, self._seals, principal.tenant, [(wallet_id, principal.session_id)]
             )
             authority = check_visible(principal, authority_now)
-            view = view_request(request, authority.address)
+            view = view_of(authority, request)
             policies = await self._shelf.load(uow, [authority])
             members = await self._shelf.load_members(uow, principal, authority, view, policies, now)
             ask = Ask(principal, authority, view)

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lockstep.chains.cardano import cose_key, cose_sign1
 from lockstep.chains.evm import Address, SignedAuthorization, chain_name, encode_signed, to_checksum, transaction_hash
 from lockstep.custody.execution import (
     AuthorizationPayload,
     BlindPayload,
+    CardanoMessagePayload,
+    CardanoTransactionPayload,
     Payload,
     PersonalMessagePayload,
     Signature,
@@ -16,14 +19,19 @@ from lockstep.custody.execution import (
     TypedDataPayload,
     UserOperationPayload,
 )
+from lockstep.custody.signing.types import Authority, Execution
+from lockstep.custody.signing.views import account_of
 from lockstep.custody.view import (
     BlindSign,
     PersonalSign,
     RpcRequest,
     SendTransaction,
     SignAuthorization,
+    SignCardano,
+    SignCardanoData,
     SignTransaction,
     SignUserOperation,
+    signing_address,
 )
 
 
@@ -56,8 +64,12 @@ def nonces_of(request: RpcRequest, address: Address) -> tuple[NonceClaim, ...]:
     )
 
 
-def payload_of(request: RpcRequest) -> Payload:
+def payload_of(request: RpcRequest, authority: Authority) -> Payload:
     """What the signer is given: structured, so that it computes the digest itself."""
+    if isinstance(request, SignCardano):
+        return CardanoTransactionPayload(request.body.raw)
+    if isinstance(request, SignCardanoData):
+        return CardanoMessagePayload(signing_address(account_of(authority)), request.content)
     if isinstance(request, SignTransaction):
         return TransactionPayload(request.transaction)
     if isinstance(request, SignAuthorization):
@@ -72,9 +84,22 @@ def payload_of(request: RpcRequest) -> Payload:
     return TypedDataPayload(request.document)
 
 
-def answer_of(request: RpcRequest, signature: Signature) -> dict[str, object]:
+def answer_of(request: RpcRequest, signature: Signature, execution: Execution) -> dict[str, object]:
     """The body of the answer to a request that was signed at once."""
     data: dict[str, object]
+    payload, key = execution.payload, execution.public_key
+    if isinstance(payload, CardanoTransactionPayload):
+        data = {
+            "encoding": "hex",
+            "signature": signature.hex,
+            "public_key": "0x" + key.hex(),
+            "transaction_id": execution.digest.hex(),
+        }
+        return {"method": str(request.method), "data": data}
+    if isinstance(payload, CardanoMessagePayload):
+        signed = cose_sign1(payload.address, payload.message, signature.content)
+        data = {"encoding": "hex", "signature": "0x" + signed.hex(), "key": "0x" + cose_key(key).hex()}
+        return {"method": str(request.method), "data": data}
     if isinstance(request, SignTransaction):
         raw = encode_signed(request.transaction, signature.r, signature.s, signature.y_parity)
         data = {

@@ -27,6 +27,7 @@ Wanted = tuple[str, str | None]
 
 _AUTHORITY_COLUMNS = """
     w.id as wallet_id, w.app_id, a.status as app_status, w.address, w.owner_user_id,
+    w.chain_type, w.public_key, w.native_address,
     case when w.owner_key_id is null and w.owner_quorum_id is null then null
         else coalesce(lockstep_owner(w.app_id, w.owner_key_id, w.owner_quorum_id), lockstep_nobody()) end as owner,
     coalesce(w.owner_key_id, w.owner_quorum_id) as owner_id,
@@ -319,6 +320,9 @@ def _authority(row: Row, seals: Seals) -> Authority:
         stopped_by="deployment" if "" in row["stops"] else "app" if row["stops"] else None,
         wallet_id=row["wallet_id"],
         address=Address(row["address"]),
+        chain_type=row["chain_type"],
+        public_key=bytes(row["public_key"]),
+        native_address=row["native_address"],
         owner_user_id=row["owner_user_id"],
         owner=read_owner(row["owner"]),
         owner_status=None if row["owner_user"] is None else row["owner_user"][-1],

@@ -36,6 +36,7 @@ from lockstep.custody.signing.rules import (
     rule_on,
 )
 from lockstep.custody.signing.types import Execution, StoredDecision
+from lockstep.custody.signing.views import check_family
 from lockstep.custody.types import Decision, Principal, PrincipalKind, SignedTransaction, TransactionIntent, Wallet
 from lockstep.custody.view import Method, as_calls, view_draft, view_sent
 from lockstep.kit.clock import Clock
@@ -95,6 +96,7 @@ class TransactionSigning:
         authority = check_visible(principal, found, oversees=replaces is not None)
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
+        check_family(authority, Method.SEND_TRANSACTION)
         policies = await self._shelf.load(uow, [authority])
         view = view_draft(draft_of(intent, parse_chain(intent.chain)), authority.address)
         if replaces is not None and await store.find_decided_method(uow, intent.app_id, replaces) == Method.SEND_CALLS:
@@ -150,6 +152,7 @@ class TransactionSigning:
         authority = check_visible(principal, found, oversees=True)
         if intent.from_address != authority.address:
             raise DecisionMismatch(f"the intent names the sender {intent.from_address}, not the wallet's address")
+        check_family(authority, Method.SEND_TRANSACTION)
         check_self_send(intent, authority.address)
         now = self._clock.now()
         refusal = refuse_cancellation(principal, authority, now)

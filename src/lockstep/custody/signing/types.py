@@ -54,6 +54,10 @@ class Authority:
     """None: the caller is no session signer, or there is none with its id."""
     revisions: Mapping[str, int]
     """Revision in force of every attached policy that exists, and of every condition set that one of them names."""
+    chain_type: str = "ethereum"
+    public_key: bytes = b""
+    native_address: str | None = None
+    """Where the key's address is not the wallet's."""
     fault: str | None = None
     """Why nothing rests on this: something in it was changed past the service. None: all of it is sealed."""
 
@@ -98,3 +102,5 @@ class Execution:
     digest: bytes
     auth_share: bytes = field(repr=False)
     revisions: Mapping[str, int]
+    public_key: bytes = b""
+    """Of an Ed25519 key, whose signatures do not tell it."""

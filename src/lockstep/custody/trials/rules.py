@@ -11,7 +11,16 @@ from lockstep.custody.policy import CompiledPolicy, Members, evaluate, questions
 from lockstep.custody.policy.compile import CompiledRule
 from lockstep.custody.policy.sets import Question
 from lockstep.custody.trials.types import Difference, PastRequest, Said, Shadow
-from lockstep.custody.view import RequestView, TransactionDraft, parse_rpc, view_draft, view_request
+from lockstep.custody.view import (
+    CARDANO_METHODS,
+    Method,
+    RequestView,
+    TransactionDraft,
+    as_calls,
+    parse_rpc,
+    view_draft,
+    view_request,
+)
 from lockstep.kit.errors import LockstepError
 
 PolicyKey = tuple[str, int]
@@ -109,8 +118,11 @@ def view_of(past: PastRequest) -> RequestView | None:
     """The view of a past request; None where it was not kept, or does not hold any more by the rules of today."""
     try:
         if past.intent is not None:
-            return view_draft(_draft(past.intent), past.address)
-        return None if past.body is None else view_request(parse_rpc(past.body), past.address)
+            view = view_draft(_draft(past.intent), past.address)
+            return as_calls(view) if past.method == Method.SEND_CALLS else view
+        request = None if past.body is None else parse_rpc(past.body)
+        # What is own on Cardano goes by the public key, which is not kept with a request.
+        return None if request is None or request.method in CARDANO_METHODS else view_request(request, past.address)
     except LockstepError:
         return None
 

@@ -14,11 +14,13 @@ from lockstep.custody.view.build import (
     view_transaction,
     view_typed_data,
 )
+from lockstep.custody.view.cardano import CardanoAccount, is_own, signing_address, view_body, view_data
 from lockstep.custody.view.digest import preview_digest
 from lockstep.custody.view.errors import MethodNotOffered, RpcInvalid, ViewMismatch, WrongSender
 from lockstep.custody.view.parsing.blind import parse_raw_sign
 from lockstep.custody.view.rpc import parse_rpc
 from lockstep.custody.view.types import (
+    CARDANO_METHODS,
     BlindSign,
     Call,
     Fault,
@@ -29,6 +31,8 @@ from lockstep.custody.view.types import (
     RpcRequest,
     SendTransaction,
     SignAuthorization,
+    SignCardano,
+    SignCardanoData,
     SignTransaction,
     SignTypedData,
     SignUserOperation,
@@ -38,8 +42,10 @@ from lockstep.custody.view.words import ChainFact, Detail, TokenFact, WordFacts,
 
 __all__ = [
     "BATCH_MODE",
+    "CARDANO_METHODS",
     "BlindSign",
     "Call",
+    "CardanoAccount",
     "ChainFact",
     "Detail",
     "Fault",
@@ -52,6 +58,8 @@ __all__ = [
     "RpcRequest",
     "SendTransaction",
     "SignAuthorization",
+    "SignCardano",
+    "SignCardanoData",
     "SignTransaction",
     "SignTypedData",
     "SignUserOperation",
@@ -64,11 +72,15 @@ __all__ = [
     "as_calls",
     "describe",
     "format_units",
+    "is_own",
     "parse_raw_sign",
     "parse_rpc",
     "preview_digest",
     "sent_draft",
+    "signing_address",
     "view_authorization",
+    "view_body",
+    "view_data",
     "view_draft",
     "view_message",
     "view_request",

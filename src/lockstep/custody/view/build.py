@@ -34,6 +34,7 @@ from lockstep.custody.view.types import (
     SendTransaction,
     SignAuthorization,
     SignTransaction,
+    SignTypedData,
     SignUserOperation,
     TransactionDraft,
 )
@@ -64,6 +65,7 @@ def view_request(request: RpcRequest, wallet_address: Address) -> RequestView:
         return view_blind(request, wallet_address)
     if isinstance(request, PersonalSign):
         return view_message(request.content, wallet_address)
+    assert isinstance(request, SignTypedData), "requests of Cardano wallets have views of their own"
     return view_typed_data(request.data, wallet_address)
 
 

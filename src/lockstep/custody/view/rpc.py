@@ -11,11 +11,12 @@ from lockstep.custody.view.errors import MethodNotOffered
 from lockstep.custody.view.parsing.authorizations import parse_authorization
 from lockstep.custody.view.parsing.blind import parse_hash
 from lockstep.custody.view.parsing.calls import parse_calls
+from lockstep.custody.view.parsing.cardano import parse_cardano_data, parse_cardano_transaction
 from lockstep.custody.view.parsing.messages import parse_personal_sign, parse_typed_data
 from lockstep.custody.view.parsing.reader import Reader
 from lockstep.custody.view.parsing.transactions import parse_send, parse_sign
 from lockstep.custody.view.parsing.user_operations import parse_user_operation
-from lockstep.custody.view.types import Method, RpcRequest
+from lockstep.custody.view.types import CARDANO_METHODS, Method, RpcRequest
 
 
 def parse_rpc(body: object) -> RpcRequest:
@@ -38,8 +39,9 @@ def parse_rpc(body: object) -> RpcRequest:
             if isinstance(method, str)
             else "method must be text"
         )
-    if envelope.get("chain_type", "ethereum") != "ethereum":
-        reader.add("chain_type", 'expected "ethereum"')
+    family = "cardano" if method in CARDANO_METHODS else "ethereum"
+    if envelope.get("chain_type", family) != family:
+        reader.add("chain_type", f'expected "{family}"')
     preview_digest = reader.preview_digest(envelope.get("preview_digest"))
     chain_id = reader.caip2(envelope["caip2"]) if "caip2" in envelope else None
     reader.check()
@@ -54,6 +56,10 @@ def parse_rpc(body: object) -> RpcRequest:
         reader.add("caip2", f"not part of {method}")
     if method == Method.SIGN_AUTHORIZATION:
         return parse_authorization(reader, params, preview_digest)
+    if method == Method.SIGN_CARDANO:
+        return parse_cardano_transaction(reader, params, preview_digest)
+    if method == Method.SIGN_CARDANO_DATA:
+        return parse_cardano_data(reader, params, preview_digest)
     if method == Method.SIGN_HASH:
         return parse_hash(reader, params, preview_digest)
     if method == Method.SIGN_USER_OPERATION:

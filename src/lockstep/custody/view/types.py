@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from lockstep.chains.cardano import TransactionBody
 from lockstep.chains.evm import (
     Address,
     Authorization,
@@ -40,6 +41,12 @@ class Method(StrEnum):
     SIGN_AUTHORIZATION = "eth_sign7702Authorization"
     SIGN_HASH = "secp256k1_sign"
     SIGN_USER_OPERATION = "eth_signUserOperation"
+    SIGN_CARDANO = "cardano_signTransaction"
+    SIGN_CARDANO_DATA = "cardano_signData"
+
+
+CARDANO_METHODS = frozenset({Method.SIGN_CARDANO, Method.SIGN_CARDANO_DATA})
+"""Methods of Cardano wallets; all others are those of wallets of EVM chains."""
 
 
 MAX_FAULTS = 50
@@ -158,8 +165,34 @@ class SignUserOperation:
     preview_digest: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignCardano:
+    """`cardano_signTransaction`: sign the id of exactly this body."""
+
+    method: Literal[Method.SIGN_CARDANO] = Method.SIGN_CARDANO
+    body: TransactionBody
+    preview_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignCardanoData:
+    """`cardano_signData`: a message under the wallet's address (CIP-8)."""
+
+    method: Literal[Method.SIGN_CARDANO_DATA] = Method.SIGN_CARDANO_DATA
+    content: bytes
+    preview_digest: str | None = None
+
+
 RpcRequest: TypeAlias = (
-    SendTransaction | SignTransaction | PersonalSign | SignTypedData | SignAuthorization | BlindSign | SignUserOperation
+    SendTransaction
+    | SignTransaction
+    | PersonalSign
+    | SignTypedData
+    | SignAuthorization
+    | BlindSign
+    | SignUserOperation
+    | SignCardano
+    | SignCardanoData
 )
 
 
@@ -186,6 +219,7 @@ class RequestView:
     message: bytes | None = None
     authorization: Authorization | None = None
     user_operation: UserOperation | None = None
+    cardano_body: TransactionBody | None = None
     call: Call | None = None
     """What is called; of a transaction always there."""
     parts: tuple[RequestView, ...] = ()

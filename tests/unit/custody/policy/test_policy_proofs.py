@@ -33,11 +33,12 @@ from tests.support.counts import examples
 
 from lockstep.custody.policy import CompiledPolicy, SystemFacts, compile_policy, evaluate, parse_policy, questions
 from lockstep.custody.policy.proofs import Answer, Finding, KnownSet, Search
+from lockstep.custody.policy.proofs.model import UNDERSTOOD
 from lockstep.custody.policy.proofs.search import confirms, members_of, search
 from lockstep.custody.policy.sets import Members
 from lockstep.custody.view import RequestView, parse_rpc, view_request
 
-SEND, SIGN, SAY, TYPED = "eth_sendTransaction", "eth_signTransaction", "personal_sign", "eth_signTypedData_v4"
+SEND, SIGN, SAY, TYPED = (str(method) for method in UNDERSTOOD)
 FRIENDS, NUMBERS, LARGE = (f"00000000-0000-7000-8000-00000000000{number}" for number in range(3))
 SETS = {
     FRIENDS: KnownSet(items=frozenset({SHOP, TOKEN}), is_complete=True),

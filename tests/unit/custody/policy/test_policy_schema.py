@@ -73,7 +73,7 @@ def test_parse_policy__several_faults__reports_all_of_them_with_their_paths() ->
     found = faults(
         {
             "name": "",
-            "chain_type": "cardano",
+            "chain_type": "solana",
             "version": "2",
             "default_action": "ALLOW",
             "rules": [

@@ -31,7 +31,7 @@ from policy_samples import (
 
 from lockstep.chains.evm import keccak256, personal_digest
 from lockstep.custody.policy import PolicyInvalid, ReasonCode, parse_policy
-from lockstep.custody.view import Method, MethodNotOffered, RpcInvalid, parse_rpc, view_request
+from lockstep.custody.view import CARDANO_METHODS, Method, MethodNotOffered, RpcInvalid, parse_rpc, view_request
 
 SEND = "eth_sendTransaction"
 
@@ -142,9 +142,9 @@ def test_trap_11__every_offered_method__is_denied_without_a_rule_for_it() -> Non
         Method.SIGN_USER_OPERATION: operate(executes()),
         Method.SIGN_HASH: {"method": "secp256k1_sign", "params": {"hash": "0x" + "ab" * 32}},
     }
-    assert set(bodies) == set(Method)
+    assert set(bodies) == set(Method) - CARDANO_METHODS  # see test_policy_cardano
     for method, body in bodies.items():
-        others = [rule("ALLOW", str(other)) for other in Method if other is not method]
+        others = [rule("ALLOW", str(other)) for other in bodies if other is not method]
         assert decide(body, compiled(*others)).reason_code is ReasonCode.NO_MATCHING_RULE
         assert decide(body, compiled(rule("ALLOW", str(method)))).allowed
 

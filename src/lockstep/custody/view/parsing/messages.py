@@ -12,6 +12,16 @@ MAX_MESSAGE_BYTES = 131_072
 
 
 def parse_personal_sign(reader: Reader, params: object, preview_digest: str | None) -> PersonalSign:
+    """Read a message to be signed under EIP-191."""
+    return PersonalSign(content=read_message(reader, params), preview_digest=preview_digest)
+
+
+def read_message(reader: Reader, params: object) -> bytes:
+    """The bytes of `{"message", "encoding"?}`; text that looks like hex says which of both it is.
+
+    Raises:
+        RpcInvalid: all faults together.
+    """
     given = reader.members(params, "params", required={"message"}, optional={"encoding"})
     message, encoding = given.get("message"), given.get("encoding")
     content = b""
@@ -31,7 +41,7 @@ def parse_personal_sign(reader: Reader, params: object, preview_digest: str | No
         if len(content) > MAX_MESSAGE_BYTES:
             reader.add("params.message", f"expected at most {MAX_MESSAGE_BYTES} bytes, was {len(content)}")
     reader.check()
-    return PersonalSign(content=content, preview_digest=preview_digest)
+    return content
 
 
 def parse_typed_data(reader: Reader, params: object, preview_digest: str | None) -> SignTypedData:

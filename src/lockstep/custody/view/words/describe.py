@@ -7,6 +7,7 @@ import re
 from lockstep.custody.view.types import Method, RequestView
 from lockstep.custody.view.words.authority import describe_authorization
 from lockstep.custody.view.words.batches import describe_batch, describe_user_operation
+from lockstep.custody.view.words.cardano import describe_body
 from lockstep.custody.view.words.text import address_text, quoted
 from lockstep.custody.view.words.transactions import describe_transaction
 from lockstep.custody.view.words.typed import describe_typed_data
@@ -31,6 +32,8 @@ def describe(view: RequestView, facts: WordFacts | None = None) -> Words:
         return describe_user_operation(view, view.user_operation, known)
     if view.authorization is not None:
         return describe_authorization(view, known)
+    if view.cardano_body is not None:
+        return describe_body(view, view.cardano_body)
     if view.message is not None:
         return _message(view, view.message)
     return _blind(view)
@@ -49,7 +52,7 @@ def _blind(view: RequestView) -> Words:
 
 
 def _message(view: RequestView, content: bytes) -> Words:
-    text = view.fields.get("ethereum_message.content")
+    text = view.fields.get("ethereum_message.content", view.fields.get("cardano_message.content"))
     size = f"({len(content):,} byte{'' if len(content) == 1 else 's'})"
     raw = "0x" + content.hex()
     warnings = []
