@@ -193,6 +193,7 @@ def wallet_content(wallet: Wallet) -> Content:
     return contents.of_wallet(
         wallet.app_id,
         wallet.address,
+        wallet.native_address,
         wallet.owner_user_id,
         wallet.owner_id,
         wallet.policy_ids,

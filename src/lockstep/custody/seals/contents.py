@@ -44,6 +44,7 @@ def of_login(address: str, expires_at: datetime) -> Content:
 def of_wallet(
     app_id: str,
     address: str,
+    native_address: str | None,
     owner_user_id: str | None,
     owner_id: str | None,
     policy_ids: Sequence[str],
@@ -51,7 +52,8 @@ def of_wallet(
     *,
     is_archived: bool,
 ) -> Content:
-    return (app_id, address, owner_user_id, owner_id, tuple(policy_ids), status, is_archived)
+    """The key stands for itself: it is the one that `address` is the address or fingerprint of."""
+    return (app_id, address, native_address, owner_user_id, owner_id, tuple(policy_ids), status, is_archived)
 
 
 def of_session(

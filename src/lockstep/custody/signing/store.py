@@ -341,6 +341,7 @@ def _sealed_rows(row: Row) -> list[tuple[Kind, str, Content]]:
     wallet = contents.of_wallet(
         app_id,
         row["address"],
+        row["native_address"],
         row["owner_user_id"],
         row["owner_id"],
         row["policy_ids"],
