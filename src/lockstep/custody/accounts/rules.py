@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -61,6 +62,17 @@ def check_password(password: str, name: str) -> None:
         raise PasswordTooWeak("expected at least 5 different characters")
     if _is_common(folded) or _is_run(folded):
         raise PasswordTooWeak("this is one of the first passwords that anybody would try")
+
+
+def network_of(address: str) -> str:
+    """Who an address stands for when attempts are counted: one host of IPv4, or the /64 of IPv6 that a single customer has."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+    return str(found)
 
 
 def block_after(kind: AttemptKind, attempts: int) -> timedelta | None:

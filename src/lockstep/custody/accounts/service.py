@@ -21,7 +21,7 @@ from lockstep.custody.access.store import LOGIN_BEARER
 from lockstep.custody.access.types import AppTerms
 from lockstep.custody.accounts import store
 from lockstep.custody.accounts.passwords import PasswordHashing
-from lockstep.custody.accounts.rules import AttemptKind, block_after, check_password, normal_name
+from lockstep.custody.accounts.rules import AttemptKind, block_after, check_password, network_of, normal_name
 from lockstep.custody.accounts.types import Account, Tokens
 from lockstep.custody.audit import AuditLog
 from lockstep.custody.errors import (
@@ -77,13 +77,13 @@ class AccountService:
             AccountNameInvalid, PasswordTooWeak: see rules.py.
             TooManyLogins: too many from this address. LoginsBusy.
         """
-        name = normal_name(name)
+        name, network = normal_name(name), network_of(address)
         check_password(password, name)
         async with self._database.tenant(app_id) as uow:
             terms = await self._terms(uow, app_id)
             if terms.accounts != "open":
                 raise RegistrationClosed
-            await self._count(uow, app_id, "registration", address)
+            await self._count(uow, app_id, "registration", network)
         hashed = await self._passwords.hash(password)
         await self._insert(Principal(kind="app", app_id=app_id), app_id, name, hashed)
 
@@ -130,11 +130,11 @@ class AccountService:
             PasswordWrong: name or password are not right, or the user is disabled; which of them is not told.
             TooManyLogins: too many attempts for this name or from this address. LoginsBusy.
         """
-        name = normal_name(name)
+        name, network = normal_name(name), network_of(address)
         async with self._database.tenant(app_id) as uow:
             terms = await self._terms(uow, app_id)
             await self._count(uow, app_id, "name", name)
-            await self._count(uow, app_id, "address", address)
+            await self._count(uow, app_id, "address", network)
             account = await store.find_account(uow, app_id, name=name)
         account = await self._proven(account, password)
         fresh = await self._passwords.hash(password) if self._passwords.is_outdated(account.hash) else None
@@ -145,7 +145,7 @@ class AccountService:
                 raise PasswordWrong  # it was changed, or the user disabled, while it was looked at
             await self._seals.check(uow, app_id, [(Kind.ACCOUNT, again.user_id, _content(app_id, again))])
             await store.forgive_attempt(uow, app_id, "name", _digest(name), only_one=False)
-            await store.forgive_attempt(uow, app_id, "address", _digest(address), only_one=True)
+            await store.forgive_attempt(uow, app_id, "address", _digest(network), only_one=True)
             if fresh is not None and await store.set_password(uow, app_id, again.user_id, again.hash, fresh, None):
                 await self._reseal(uow, app_id, again, fresh)
             login_id, ends_at = new_id(), now + timedelta(seconds=terms.login_seconds)

@@ -13,6 +13,7 @@ from lockstep.custody.accounts.rules import (
     LONGEST_BLOCK,
     block_after,
     check_password,
+    network_of,
     normal_name,
     normal_password,
 )
@@ -86,6 +87,20 @@ def test_name__normal__stays_as_it_is(text: str) -> None:
         return
     assert normal_name(name) == name
     assert 3 <= len(name) <= 254
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.5", "203.0.113.5"),
+        ("::ffff:203.0.113.5", "203.0.113.5"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_address__of_which_one_customer_has_very_many__counts_as_one(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 @given(st.sampled_from(sorted(FREE_ATTEMPTS)), st.integers(1, 10_000))

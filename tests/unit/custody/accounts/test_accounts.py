@@ -230,6 +230,15 @@ async def test_login__many_names_from_one_address__pauses_that_address_only(worl
     await shop.login(address=HOME)
 
 
+async def test_login__guessed_from_all_addresses_of_one_customer__pauses_the_customer(world: World, shop: Shop) -> None:
+    for number in range(FREE_ATTEMPTS["address"]):
+        with pytest.raises(PasswordWrong):
+            await shop.login(f"name-{number}", OTHER, address=f"2001:db8:1:2::{number:x}")
+    with pytest.raises(TooManyLogins):
+        await shop.login(address="2001:db8:1:2:ffff::1")
+    await shop.login(address="2001:db8:1:3::1")
+
+
 async def test_login__success_from_an_office__does_not_use_its_attempts_up(world: World, shop: Shop) -> None:
     for _ in range(FREE_ATTEMPTS["address"] + 5):
         await shop.login(address=CAFE)
