@@ -47,6 +47,8 @@ def _count(quorum: Owner, proof: Proof | None, user_id: str | None, counted: dic
         if holder not in counted and key.is_active and proof is not None and proof.covers(key):
             counted[holder] = key.identity
     for member in quorum.user_ids:
+        if member in quorum.disabled:
+            continue
         if ("user", member) not in counted and (member == user_id or (proof is not None and proof.covers_user(member))):
             counted[("user", member)] = f"user:{member}"
     return len(counted) - before
@@ -77,7 +79,7 @@ def is_satisfiable(owner: Owner, without_key: str | None = None) -> bool:
 
 def _able(quorum: Owner, without_key: str | None) -> int:
     keys = {key.public_key for key in quorum.keys if key.is_active and key.id != without_key}
-    return len(keys) + len(set(quorum.user_ids))
+    return len(keys) + len(set(quorum.user_ids) - quorum.disabled)
 
 
 def check_quorum(owner: Owner) -> None:

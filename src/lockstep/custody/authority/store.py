@@ -51,6 +51,7 @@ def read_owner(value: Mapping[str, Any] | None) -> Owner | None:
         threshold=value["threshold"],
         keys=tuple(key for each in value["keys"] if (key := read_key(each)) is not None),
         user_ids=tuple(value["users"]),
+        disabled=frozenset(value.get("disabled", ())),
         quorums=tuple(quorum for each in value["quorums"] if (quorum := read_owner(each)) is not None),
     )
 

@@ -37,6 +37,8 @@ class Owner:
     threshold: int
     keys: tuple[OwnerKey, ...]
     user_ids: tuple[str, ...] = ()
+    disabled: frozenset[str] = frozenset()
+    """Those of the users who are disabled: they count for nothing."""
     quorums: tuple[Owner, ...] = ()
     """They have none in them."""
 

@@ -402,3 +402,11 @@ async def test_user__as_a_member__authorises_by_its_token(
     done = await made.sign(A)
     assert done["status"] == "executed"
     assert {holder["user_id"] for holder in done["authorized_by"]} == {None, "member"}
+
+    asked["body"] = message("another")
+    late = replace(made, approval=await app.done("POST", "/approvals", asked))
+    await approvals.authorize(member, late.approval["id"])
+    async with world.database.system("test") as uow:
+        await uow.execute("update users set status = 'disabled' where app_id = %s and id = 'member'", (app_id,))
+    assert (await late.sign(A))["given"] == 1, "who is disabled counts for nothing"
+    assert signatures(world) == 1

@@ -55,6 +55,13 @@ def test_authorise__user__counts_by_its_token_or_its_record() -> None:
     assert not authorise(owner, proof("a"), "somebody").is_enough
 
 
+def test_authorise__user_who_is_disabled__counts_nothing_more() -> None:
+    owner = replace(quorum(2, A, users=("u",)), disabled=frozenset({"u"}))
+    assert not authorise(owner, proof("a"), "u").is_enough
+    assert not authorise(owner, proof("a", "user:u")).is_enough
+    assert not is_satisfiable(owner)
+
+
 def test_authorise__quorum_in_a_quorum__counts_once_when_its_own_threshold_is_met() -> None:
     owner = quorum(2, A, inner=(quorum(2, B, C),))
     assert authorise(owner, proof("a", "b", "c")).is_enough
