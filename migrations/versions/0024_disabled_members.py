@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision, down_revision = "0023", "0022"
+revision, down_revision = "0024", "0023"
 
 
 def upgrade() -> None:
