@@ -23,6 +23,7 @@ from lockstep.custody.view import (
     RequestView,
     SignUserOperation,
     TransactionDraft,
+    parse_rpc,
     view_authorization,
     view_draft,
     view_message,
@@ -62,6 +63,16 @@ def test_leaves_of__transaction_with_a_delegation__adds_both_up() -> None:
 
     assert leaves_of(replace(payment, parts=(payment, foreign))).native(CHAIN) == 5
     assert leaves_of(replace(payment, parts=(payment, own))).native(CHAIN) is None
+
+
+def test_leaves_of__several_calls_at_once__adds_up_what_each_moves() -> None:
+    pays = abi_encode_call("transfer(address,uint256)", [SHOP, 3])
+    calls = [{"to": SHOP, "value": "5"}, {"to": SHOP, "value": "2"}, {"to": TOKEN, "data": "0x" + pays.hex()}]
+    body = {"method": "wallet_sendCalls", "caip2": CHAIN, "params": {"calls": calls}}
+
+    leaves = leaves_of(view_request(parse_rpc(body), WALLET))  # type: ignore[arg-type]  # an address in lower case
+
+    assert (leaves.native(CHAIN), leaves.token(CHAIN, TOKEN)) == (7, 3)
 
 
 def operation(call_data: bytes) -> RequestView:
