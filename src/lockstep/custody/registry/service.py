@@ -94,13 +94,14 @@ class WalletRegistry(WalletService):
         """Wallets that the caller may see, oldest first: all of the app for who oversees it, those of the user, or the
         session's one."""
         wanted = wanted or WalletFilter()
-        if principal.kind == "user" and not principal.oversees_app:
+        sees_own_only = principal.kind == "user" and not principal.oversees_app
+        if sees_own_only:
             if wanted.user_id not in (None, principal.user_id):
                 return Page([], None)
             wanted = replace(wanted, user_id=principal.user_id)
         async with self._database.tenant(principal.tenant) as uow:
             shared = None
-            if principal.kind == "user" and principal.user_id is not None:
+            if sees_own_only and principal.user_id is not None:
                 shared = await list_quorums_of_user(uow, principal.tenant, principal.user_id)
             wallets = await list_wallets(
                 uow,

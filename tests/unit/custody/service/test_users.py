@@ -12,7 +12,9 @@ from tests.support.issuer import TRUSTED, token
 from lockstep.chains.evm import UnsignedTransaction
 from lockstep.custody import (
     Authenticator,
+    AuthorityService,
     CallerNotAllowed,
+    NewWallet,
     OwnerRequired,
     Principal,
     SessionTerms,
@@ -23,6 +25,7 @@ from lockstep.custody import (
     Wallet,
     WalletNotFound,
 )
+from lockstep.custody.authority.service import QuorumTerms
 from lockstep.custody.errors import SessionRevoked, UserNotFound
 from lockstep.kit.ids import new_id
 
@@ -189,6 +192,20 @@ async def test_operator__sees_the_app__and_begins_nothing_for_its_users(world: W
     with pytest.raises(CallerNotAllowed):
         await world.users.update_user(operator, str(operator.user_id), role="admin")
     assert world.executor.signed == []
+
+
+async def test_operator__who_is_in_a_quorum__still_sees_every_wallet_of_the_app(world: World, team: Team) -> None:
+    operator = await team.user("olga", "operator")
+    authority = AuthorityService(world.database, world.audit, world.seals, world.clock)
+    terms = QuorumTerms(threshold=1, user_ids=[str(operator.user_id)])
+    quorum = await authority.create_quorum(team.app, terms)
+    shared = await world.custody.create_wallet(team.app, NewWallet(owner_id=quorum.id))
+    others = await world.custody.create_wallet(team.app)
+
+    assert {one.id for one in (await world.custody.list_wallets(operator)).items} == {shared.id, others.id}
+    await world.users.update_user(team.app, str(operator.user_id), role="user")
+    plain = await team.sign_in("olga")
+    assert [one.id for one in (await world.custody.list_wallets(plain)).items] == [shared.id]
 
 
 async def test_operator__takes_back_and_hurries__what_users_sent(world: World, team: Team) -> None:
