@@ -8,13 +8,14 @@ from typing import Any
 from lockstep.app.stream import Filter, Snapshot, Topic, Topics, matches
 from lockstep.auctions import FILTER_MEMBERS, AuctionService
 from lockstep.auctions import describe as describe_order
-from lockstep.custody import CustodyService, Principal
+from lockstep.custody import CustodyService, Principal, WalletFilter
 from lockstep.kit.database import UnitOfWork
 from lockstep.kit.ids import AppId
 from lockstep.transactions import TransactionsService
 from lockstep.transactions import public as describe_transaction
 
 PRICE_UPDATE = "price_update"
+_ALL = WalletFilter(include_archived=True)
 _SCANNED = 500
 """How many objects a snapshot looks through, newest first."""
 
@@ -23,8 +24,13 @@ def make_topics(custody: CustodyService, auctions: AuctionService, transactions:
     """All topics. Orders and escrows are public; transactions, swaps and wallets belong to apps."""
 
     async def owned_wallets(principal: Principal) -> frozenset[str]:
-        page = await custody.list_wallets(principal, limit=100)
-        return frozenset(wallet.id for wallet in page.items)
+        found: set[str] = set()
+        page = await custody.list_wallets(principal, _ALL, limit=100)
+        while True:
+            found.update(wallet.id for wallet in page.items)
+            if page.next_cursor is None:
+                return frozenset(found)
+            page = await custody.list_wallets(principal, _ALL, cursor=page.next_cursor, limit=100)
 
     async def open_orders(uow: UnitOfWork, _: AppId | None) -> list[tuple[str, dict[str, Any]]]:
         found = await auctions.list_open(uow, _SCANNED)
