@@ -73,7 +73,7 @@ class PolicyService(Base):
             created_at=now,
             updated_at=now,
         )
-        await self._check_named(uow, principal, parsed)
+        await self._check_named(uow, principal, parsed, policy.owner_id)
         await store.insert_policy(uow, policy, dict(parsed.document), principal.label)
         await self._seals.add(uow, app_id, Kind.POLICY, {policy.id: _content(policy)})
         await self._seal_document(uow, policy, parsed.document)
@@ -139,7 +139,7 @@ class PolicyService(Base):
                 owner_key_id=given.key_id,
                 owner_quorum_id=given.quorum_id,
             )
-        await self._check_named(uow, principal, parsed)
+        await self._check_named(uow, principal, parsed, policy.owner_id)
         await store.update_policy(uow, policy, dict(parsed.document), principal.label)
         await self._seals.change(uow, app_id, Kind.POLICY, policy.id, _content(before), _content(policy))
         await self._seal_document(uow, policy, parsed.document)
@@ -226,9 +226,18 @@ class PolicyService(Base):
             {"version": "1.0", "name": found.name, "chain_type": policy.chain_type, "rules": found.rules}
         )
 
-    async def _check_named(self, uow: UnitOfWork, principal: Principal, parsed: PolicyDocument) -> None:
+    async def _check_named(
+        self, uow: UnitOfWork, principal: Principal, parsed: PolicyDocument, owner_id: str | None = None
+    ) -> None:
         """Refuse a document that looks something up in a condition set, or a sum, where it cannot be; keeps them from being
-        deleted until the commit."""
+        deleted until the commit.
+
+        Args:
+            owner_id: key or quorum that the policy belongs to. Sets belong to apps and users, who change them without its
+                signature, and whoever changes a set changes what the policy allows.
+        """
+        if owner_id is not None and set_ids(parsed):
+            raise PolicyInvalid([Fault("rules", "a policy that belongs to a key or quorum cannot name condition sets")])
         known = await lock_types(uow, principal.tenant, set_ids(parsed), visible_to=principal.user_id)
         check_sets(parsed, known)
         named = {condition.partition(".")[2] for condition in references_of(parsed)}
