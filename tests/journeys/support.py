@@ -145,6 +145,12 @@ class Caller:
         """Sign or send; returns `data` of the answer."""
         return self.call("POST", f"/v1/wallets/{wallet_id}/rpc", body, key=key or new_key())["data"]
 
+    def is_believed(self, wallet_id: str) -> bool:
+        """Whether what the wallet rests on is believed at the moment: its signatures may be refused for other reasons."""
+        body = {"method": "personal_sign", "params": {"message": "still there?", "encoding": "utf-8"}}
+        answer = self.raw("POST", f"/v1/wallets/{wallet_id}/rpc", body, headers={"Idempotency-Key": new_key()})
+        return not answer.is_error or answer.json()["code"] != "authority_tampered"
+
     def preview(self, wallet_id: str, body: dict[str, Any]) -> Any:
         return self.call("POST", f"/v1/wallets/{wallet_id}/rpc/preview", body)
 

@@ -43,6 +43,11 @@ def chain(deployment: Deployment) -> Iterator[tuple[str, int]]:
     deployment.run(deployment.stack.stop_role("work-1"))
     yield longest
     deployment.run(_start_worker(deployment))
+    until(
+        lambda: app.is_believed(wallet["id"]),
+        "the database to be believed again, after the edits were taken back",
+        pause=0.5,
+    )
 
 
 async def _start_worker(deployment: Deployment) -> None:
@@ -203,3 +208,23 @@ def test_audit__checkpoint_file_edited__is_found(deployment: Deployment, chain: 
         file.write_bytes(kept)
 
     assert (status, "checkpoint_missing" in found) == (5, True)
+
+
+def test_audit__a_database_older_than_its_mark__is_told_before_it_is_accepted(
+    deployment: Deployment, chain: tuple[str, int], tamper: Callable[..., None]
+) -> None:
+    nothing = deployment.command("audit", "accept-restore")
+    tamper(
+        "delete from audit_entries where app_id = %s and shard = %s and seq >= 2",
+        *chain,
+    )
+
+    told = deployment.command("audit", "accept-restore")
+
+    assert (nothing.returncode, told.returncode) == (0, 5)
+    assert "nothing to accept" in nothing.stderr
+    assert "chains of the audit log end before the last checkpoint" in told.stderr
+    assert "--yes" in told.stderr
+    findings = json.loads(deployment.command("doctor", "--json").stdout)
+    (guard,) = (finding for finding in findings if finding["what"] == "restore guard")
+    assert guard["verdict"] == "fail"

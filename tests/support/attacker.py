@@ -8,7 +8,18 @@ from typing import Any
 
 import psycopg
 
-TABLES = ("wallets", "policies", "policy_revisions", "session_signers", "kill_switches", "seals", "app_secrets", "apps")
+TABLES = (
+    "wallets",
+    "policies",
+    "policy_revisions",
+    "session_signers",
+    "kill_switches",
+    "seals",
+    "app_secrets",
+    "apps",
+    "audit_entries",
+    "audit_heads",
+)
 
 
 class Attacker:
@@ -40,7 +51,14 @@ class Attacker:
         """Put rows back as they were kept, their seals too: those that are newer are gone."""
         for table in (*tables, "seals"):
             await self._connection.execute(f"delete from {table}")  # type: ignore[arg-type]
-            await self._connection.execute(f"insert into {table} select * from kept_{table}")  # type: ignore[arg-type]
+            found = await self._connection.execute(
+                "select string_agg(column_name, ', ' order by ordinal_position) from information_schema.columns"
+                " where table_schema = 'public' and table_name = %s and is_generated = 'NEVER'",
+                (table,),
+            )
+            (columns,) = await found.fetchone() or ("",)
+            kept = f"insert into {table} ({columns}) select {columns} from kept_{table}"
+            await self._connection.execute(kept)  # type: ignore[call-overload]
 
 
 @asynccontextmanager

@@ -41,6 +41,7 @@ from lockstep.custody import (
     LocalKms,
     RequestBox,
     ResponseBox,
+    RestoreGuard,
     SecretVault,
     SignerClient,
     SignerClientConfig,
@@ -98,6 +99,7 @@ class Container:
         """
         await self.database.open()
         await check_schema(self.database)
+        await self.restore_guard.look()
 
     async def close(self) -> None:
         await self.signer.close()
@@ -166,9 +168,11 @@ class Container:
             clock=self.clock,
         )
         self.trials = TrialService(self.database, self.custody, requests, self.seals)
+        marks = CheckpointFile(settings.audit.checkpoints_file)
+        self.restore_guard = RestoreGuard(self.database, marks, self.seals.hold)
         self.checkpoints = CheckpointWriter(
             self.database,
-            CheckpointFile(settings.audit.checkpoints_file),
+            marks,
             lambda payload: self.signer.sign_transport("audit_checkpoint", payload),
             self.clock,
         )
@@ -263,6 +267,7 @@ class Container:
         return {
             "stream": Tailer(self.database, self.hub).run,
             "prices": self._run_prices,
+            "restore guard": self.restore_guard.run,
             "heartbeat": lambda stop: run_heartbeat(self.hub, self.authenticator, stop),
         }
 
@@ -274,6 +279,7 @@ class Container:
             "dispatcher": Dispatcher(self.database, make_job_app(dsn), self.clock).run,
             "jobs": lambda stop: run_jobs(make_job_app(dsn, self._processes), stop),
             "engine": self.engine.run,
+            "restore guard": self.restore_guard.run,
             "checkpoints": lambda stop: self.checkpoints.run(stop, self.settings.audit.every_seconds),
             "housekeeping": self.custody.run_housekeeping,
             "approvals": self.approvals.run,

@@ -20,7 +20,7 @@ from lockstep.app.doctor_chains import looks_at_chain
 from lockstep.app.migrate import check_schema
 from lockstep.app.settings import ChainSettings, Settings
 from lockstep.chains.evm import EvmClient
-from lockstep.custody import list_engaged_switches
+from lockstep.custody import CheckpointFile, compare_with_mark, list_engaged_switches
 from lockstep.custody.execution import (
     AuthorizationKey,
     AuthShares,
@@ -58,6 +58,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("database", "clock", lambda: _clock(settings)),
         ("signer", "keys and socket", lambda: _signer(settings)),
         ("signer", "kill switches", lambda: _switches(settings)),
+        ("signer", "restore guard", lambda: _restored(settings)),
     ]
     if settings.chain_pairs:
         looks.append(("swaps", "coordinator", lambda: _coordinator(settings)))
@@ -146,6 +147,17 @@ async def _switches(settings: Settings) -> str | tuple[Verdict, str]:
     whose = [f"app {switch.app_id}" if switch.app_id else "the deployment" for switch in engaged]
     words = "; ".join(f"{who} signs nothing: {switch.reason}" for who, switch in zip(whose[:3], engaged, strict=False))
     return "warn", f"{words} ({len(engaged)} in all); release them with DELETE /v1/kill-switches/…"
+
+
+async def _restored(settings: Settings) -> str | tuple[Verdict, str]:
+    database = await _open(settings)
+    try:
+        _, forgotten = await compare_with_mark(database, CheckpointFile(settings.audit.checkpoints_file))
+    finally:
+        await database.close()
+    if not forgotten:
+        return "the database is as new as its last checkpoint"
+    return "fail", "the database is older than its last checkpoint, nothing is signed; lockstep audit accept-restore"
 
 
 async def _coordinator(settings: Settings) -> str | tuple[Verdict, str]:

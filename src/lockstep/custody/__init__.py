@@ -32,6 +32,8 @@ from lockstep.custody.audit import (
     CheckpointWriter,
     Finding,
     Report,
+    RestoreGuard,
+    compare_with_mark,
     export_entries,
 )
 from lockstep.custody.authority import errors as authority_errors
@@ -200,6 +202,7 @@ __all__ = [
     "RequestReplayed",
     "RequestSignatures",
     "ResponseBox",
+    "RestoreGuard",
     "Seals",
     "SecretVault",
     "Sender",
@@ -237,6 +240,7 @@ __all__ = [
     "authority_router",
     "bootstrap_admin",
     "claim_for",
+    "compare_with_mark",
     "condition_set_router",
     "create_key_file",
     "create_recovery_key",

@@ -18,6 +18,7 @@ from lockstep.transactions.errors import (
 )
 from lockstep.transactions.evm.family import evm_families
 from lockstep.transactions.evm.measure import SENDS_SINCE
+from lockstep.transactions.evm.nonces import list_next_nonces
 from lockstep.transactions.sender import TransactionSender
 from lockstep.transactions.service import TransactionsService
 from lockstep.transactions.store.accounts import list_senders
@@ -62,6 +63,7 @@ __all__ = [
     "TransactionSigner",
     "TransactionsService",
     "evm_families",
+    "list_next_nonces",
     "list_senders",
     "public",
     "router",

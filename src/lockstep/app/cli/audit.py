@@ -61,6 +61,32 @@ def export(file: Annotated[Path, typer.Argument(help="Where to write; one JSON o
     print(f"· {count} entries written to {file}", file=sys.stderr)
 
 
+@app.command("accept-restore")
+def accept_restore(
+    yes: Annotated[bool, typer.Option("--yes", help="Let the database sign again, as it is.")] = False,
+) -> None:
+    """Compare a restored database with its mark and with the chains.
+
+    After a restore nothing is signed until this was run with --yes: the database has forgotten signatures, nonces and what was
+    used of limits. Shows what it has forgotten first. Exit code 5 if something was and --yes is missing.
+    """
+    import asyncio
+
+    from lockstep.app.restore import compare
+
+    found = asyncio.run(compare(accept=yes))
+    if found.audit_chains == 0:
+        print("· the database is as new as its last checkpoint; nothing to accept", file=sys.stderr)
+        return
+    for chain, address, known, there in found.ahead:
+        print(f"{chain} {address}: the next nonce here is {known}, on the chain {there}")
+    print(f"· {found.audit_chains} chains of the audit log end before the last checkpoint", file=sys.stderr)
+    if not yes:
+        print("· nothing is signed; look at the timelines and limits, then run this again with --yes", file=sys.stderr)
+        raise typer.Exit(5)
+    print("· accepted: processes sign again within ten seconds", file=sys.stderr)
+
+
 @app.command()
 def key() -> None:
     """Print the public key of the checkpoints.

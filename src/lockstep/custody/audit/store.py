@@ -69,6 +69,23 @@ async def list_heads(uow: UnitOfWork) -> list[Head]:
     return [_head(row) for row in rows]
 
 
+async def list_forgotten(uow: UnitOfWork, heads: Sequence[Head]) -> list[Head]:
+    """Those of the heads, as they were once, whose entries are not there, or are others."""
+    rows = await uow.fetch(
+        "select q.app_id, q.shard, q.seq, q.entry_hash"
+        " from unnest(%b::text[], %b::smallint[], %b::bigint[], %b::bytea[]) as q (app_id, shard, seq, entry_hash)"
+        " left join audit_entries e on e.app_id = q.app_id and e.shard = q.shard and e.seq = q.seq"
+        " where e.entry_hash is distinct from q.entry_hash order by q.app_id, q.shard",
+        (
+            [head.app_id for head in heads],
+            [head.shard for head in heads],
+            [head.seq for head in heads],
+            [head.entry_hash for head in heads],
+        ),
+    )
+    return [_head(row) for row in rows]
+
+
 async def iterate_entries(uow: UnitOfWork, app_id: str | None, batch: int = 5_000) -> AsyncIterator[Entry]:
     """All entries in the order of (app, shard, seq), read in batches; of one app or of all."""
     after: tuple[str, int, int] = ("", 0, 0)

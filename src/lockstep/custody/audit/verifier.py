@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lockstep.custody.audit import store
-from lockstep.custody.audit.checkpoints import CheckpointFile
+from lockstep.custody.audit.checkpoint_file import CheckpointFile
 from lockstep.custody.audit.rules import Verification, verify
 from lockstep.custody.audit.types import Entry, Report
 from lockstep.custody.errors import AuditChainBroken

@@ -55,6 +55,15 @@ async def list_reserved(uow: UnitOfWork, chain: str, from_nonces: dict[Address, 
     return found
 
 
+async def list_next_nonces(uow: UnitOfWork, chain: str) -> dict[Address, int]:
+    """The nonce behind the highest reserved one, of every account that has any."""
+    rows = await uow.fetch(
+        "select address, max(nonce) + 1 as next from nonce_reservations where chain = %s group by address order by address",
+        (chain,),
+    )
+    return {Address(row["address"]): row["next"] for row in rows}
+
+
 async def sum_in_flight(uow: UnitOfWork, chain: str, addresses: list[Address]) -> dict[Address, tuple[int, int]]:
     """Number and highest cost (wei) of each account's transactions that have a nonce and are not mined."""
     rows = await uow.fetch(
