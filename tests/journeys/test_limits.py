@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.journeys.support import App, Deployment, new_key, payment
 
-FRIEND = "0x00000000000000000000000000000000000f00d3"
+FRIEND = "0x00000000000000000000000000000000000f0703"
 HOUR = 3600
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.journeys.support import ETHER, App, Deployment, allow, condition, new_key, payment, policy
 
-SUPPLIER = "0x00000000000000000000000000000000000f00d1"
-OTHER = "0x00000000000000000000000000000000000f00d2"
+SUPPLIER = "0x00000000000000000000000000000000000f0701"
+OTHER = "0x00000000000000000000000000000000000f0702"
 
 
 def test_treasury__suppliers_in_a_set__are_paid_and_nobody_else_ever(deployment: Deployment, app: App) -> None:

@@ -55,7 +55,7 @@ class Custody:
         return decision_of(next(i for i in range(10) if address(i) == intent.from_address))
 
     async def decide_replacement(
-        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | None, intent: TransactionIntent, _: str
+        self, uow: UnitOfWork, principal: Principal, wallet: Wallet | None, intent: TransactionIntent, *, replaces: str
     ) -> Decision:
         return await self.decide_transaction(uow, principal, wallet, intent)
 

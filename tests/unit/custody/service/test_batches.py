@@ -121,7 +121,7 @@ async def test_calls__decided_on_anew_with_other_ceilings__are_asked_for_as_call
     dearer = replace(intent, max_fee_per_gas=9 * GWEI, max_priority_fee_per_gas=GWEI)
 
     async with world.database.tenant(wallet.app_id) as uow:
-        again = await world.custody.decide_replacement(uow, app_of(wallet), wallet, dearer, decision.id)
+        again = await world.custody.decide_replacement(uow, app_of(wallet), wallet, dearer, replaces=decision.id)
     assert (again.method, again.allowed) == (METHOD, True)
     with pytest.raises(PolicyDenied):
         async with world.database.tenant(wallet.app_id) as uow:
