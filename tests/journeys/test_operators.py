@@ -88,6 +88,7 @@ def test_operator__of_an_app__hurries_and_cancels_what_its_users_sent(standing: 
     olga.wait_transaction(sent, "broadcast")
     olga.call("POST", f"{route}/cancel")
     until(lambda: len(olga.transaction(sent)["hashes"]) == 3, "the self-send to be signed")
+    olga.wait_transaction(sent, "broadcast")  # else what is in the pool is mined
     standing.mine(10)
     assert olga.wait_transaction(sent)["state"] == "cancelled"
     olga.refused(404, "wallet_not_found", "POST", f"/v1/wallets/{wallet['id']}/rpc", payment(SHOP, 1), key=new_key())

@@ -197,7 +197,7 @@ def test_cancel__by_the_maker__stops_offers_at_once_and_is_cancelled_only_when_f
             deployment.mine()
         order = market.run(market.wait_order(made, state="cancelled"))
     assert (order.validity, order.fills) == ("nonce_used", ())
-    assert cancellation(deployment, made, "final")
+    until(lambda: cancellation(deployment, made, "final"), "the engine, which looks by itself, to call it final")
     maker.refused(409, "order_not_open", "DELETE", path)
     refused_fill(market, made, 409, "order_not_open")
     assert set(market.run(market.effects(made.hash)).values()) == {0}
