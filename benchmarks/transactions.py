@@ -68,6 +68,13 @@ class _Signer:
     async def sign_transactions(self, items: list[tuple[str, UnsignedTransaction]]) -> Sequence[SignedTransaction]:
         return [self._sign(self._keys[int(decision.rsplit("-", 1)[1], 16)], tx) for decision, tx in items]
 
+    async def list_released(self, *_: object) -> set[bytes]:
+        """What a worker that died had signed; none dies here."""
+        return set()
+
+    async def release_decisions(self, *_: object) -> None:
+        """Nothing here uses limits."""
+
     def _sign(self, key: PrivateKey, tx: UnsignedTransaction) -> SignedTransaction:
         digest = tx.digest()
         signature = key.sign_recoverable(digest, hasher=None)
