@@ -72,3 +72,15 @@ async def test_anchors__half_a_line__is_read_once_it_is_whole(tmp_path: Path) ->
     path.write_bytes(whole)
     reader.refresh()
     assert reader.find(Kind.WALLET, "w") == 2
+
+
+async def test_anchors__noted_while_rows_are_read__says_nothing_against_them(tmp_path: Path) -> None:
+    path = tmp_path / "anchors"
+    here, elsewhere = Anchors(KEY, path), Anchors(KEY, path)
+    await here.note({(Kind.POLICY, "p"): 2})
+    before = here.mark()
+    await here.note({(Kind.POLICY, "p"): 3})
+    await elsewhere.note({(Kind.POLICY, "p"): 4})
+    assert here.find(Kind.POLICY, "p", before) == 2
+    assert here.find(Kind.POLICY, "p", here.mark()) == 4
+    assert here.find(Kind.POLICY, "q", before) is None

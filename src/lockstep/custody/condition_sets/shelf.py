@@ -48,8 +48,9 @@ class SetShelf:
     async def contents(self, uow: UnitOfWork, app_id: AppId, set_ids: Collection[str]) -> dict[str, frozenset[str]]:
         """The items of those of these sets that exist. Raises like `find_members`."""
         found: dict[str, frozenset[str]] = {}
+        mark = self._seals.mark()
         for head, seal in await store.find_sealed(uow, app_id, set_ids):
-            check_seal(self._seals, head, seal)
+            check_seal(self._seals, head, seal, mark)
             items = self._held.get(head.content_hash)
             if items is None:
                 items = await self._read(uow, app_id, head.id)
@@ -61,11 +62,12 @@ class SetShelf:
 
     async def _read(self, uow: UnitOfWork, app_id: AppId, set_id: str) -> frozenset[str] | None:
         """The items, with the row again: a change may have come in between. None: the set was deleted."""
+        mark = self._seals.mark()
         content = await store.find_content(uow, app_id, set_id)
         if content is None:
             return None
         head, seal, values = content
-        check_seal(self._seals, head, seal)
+        check_seal(self._seals, head, seal, mark)
         if await _hash_of(head.value_type, values) != head.content_hash:
             raise AuthorityTampered(f"the items of condition set {set_id} are not what the service wrote")
         self._held[head.content_hash] = items = frozenset(values)
@@ -74,13 +76,16 @@ class SetShelf:
         return items
 
 
-def check_seal(seals: Seals, head: ConditionSet, seal: Sealed | None) -> None:
-    """
+def check_seal(seals: Seals, head: ConditionSet, seal: Sealed | None, mark: int) -> None:
+    """Believe the row of a set, or raise.
+
+    Args:
+        mark: from before it was read.
     Raises:
         AuthorityTampered: the row is not what the service wrote, or is older than it was.
     """
     found = {} if seal is None else {(str(Kind.CONDITION_SET), head.id): seal}
-    fault = seals.find_fault([(Kind.CONDITION_SET, head.id, sealed_content(head))], found)
+    fault = seals.find_fault([(Kind.CONDITION_SET, head.id, sealed_content(head))], found, mark)
     if fault is not None:
         raise AuthorityTampered(fault)
 

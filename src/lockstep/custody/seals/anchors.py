@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 Subject = tuple[str, str]
 """Kind and id."""
+_REMEMBERED = 8
 
 
 class Anchors:
@@ -34,12 +35,29 @@ class Anchors:
             key: the 32 bytes under which lines are coded.
         """
         self._key, self._path = key, path
-        self._newest: dict[Subject, int] = {}
+        self._known: dict[Subject, list[tuple[int, int]]] = {}
+        """Newest revisions, each with the count of lines at which it became known; the last few of a subject."""
+        self._count = 0
         self._read_to = 0
 
-    def find(self, kind: Kind, subject: str) -> int | None:
-        """The newest revision that was noted; None: it never changed."""
-        return self._newest.get((kind, subject))
+    def find(self, kind: Kind, subject: str, mark: int | None = None) -> int | None:
+        """The newest revision that was noted; None: it never changed.
+
+        Args:
+            mark: only what was known then; see `mark`.
+        """
+        known = self._known.get((kind, subject), ())
+        return next((revision for count, revision in reversed(known) if mark is None or count <= mark), None)
+
+    def mark(self) -> int:
+        """What is known by now. Rows that are read after this are at least as new: what is noted while they are read, by
+        somebody who changes them at that moment, says nothing against them.
+
+        Raises:
+            OSError: see `refresh`.
+        """
+        self.refresh()
+        return self._count
 
     def refresh(self) -> None:
         """Read what other processes have noted since the last look; costs next to nothing when they have not.
@@ -69,7 +87,7 @@ class Anchors:
     async def note(self, revisions: Mapping[Subject, int]) -> None:
         """Note revisions after their commit, and wait until they are on the disk."""
         for subject, revision in revisions.items():
-            self._newest[subject] = max(revision, self._newest.get(subject, 0))
+            self._learn(subject, revision)
         if self._path is not None and revisions:
             lines = [self._line(kind, subject, revision) for (kind, subject), revision in revisions.items()]
             await asyncio.to_thread(self._append, "".join(lines).encode())
@@ -97,8 +115,14 @@ class Anchors:
             log.error("anchor_unreadable")
             return
         kind, subject, revision = parts
-        at = (kind, "" if subject == "-" else subject)
-        self._newest[at] = max(int(revision), self._newest.get(at, 0))
+        self._learn((kind, "" if subject == "-" else subject), int(revision))
+
+    def _learn(self, subject: Subject, revision: int) -> None:
+        known = self._known.setdefault(subject, [])
+        if not known or known[-1][1] < revision:
+            self._count += 1
+            known.append((self._count, revision))
+            del known[:-_REMEMBERED]
 
     def _code(self, text: str) -> str:
         return hmac.new(self._key, b"lockstep anchor v1\n" + text.encode(), hashlib.sha256).hexdigest()

@@ -64,8 +64,9 @@ class Seals:
             AuthorityTampered: the row as it was is not to be believed.
             Conflict: it has changed meanwhile.
         """
+        mark = self.mark()
         found = await store.find_seals(uow, app_id, [(kind, subject)])
-        self._believe(kind, subject, before, found.get((kind, subject)))
+        self._believe(kind, subject, before, found.get((kind, subject)), mark)
         revision = found[kind, subject].revision + 1 if (kind, subject) in found else 1
         await self._put(uow, app_id, {(kind, subject): (revision, after)})
 
@@ -75,8 +76,9 @@ class Seals:
         Raises:
             AuthorityTampered: the row as it was is not to be believed.
         """
+        mark = self.mark()
         found = await store.find_seals(uow, app_id, [(kind, subject)])
-        self._believe(kind, subject, before, found.get((kind, subject)))
+        self._believe(kind, subject, before, found.get((kind, subject)), mark)
         await store.delete_seal(uow, app_id, kind, subject)
         noted = {(str(kind), subject): found[kind, subject].revision + 1}
         uow.after_commit(lambda: self._anchors.note(noted))
@@ -104,23 +106,29 @@ class Seals:
         Raises:
             AuthorityTampered: one of them was changed past the service, or is older than it was.
         """
+        mark = self.mark()
         found = await store.find_seals(uow, app_id, [(kind, subject) for kind, subject, _ in rows])
         for kind, subject, content in rows:
-            self._believe(kind, subject, content, found.get((kind, subject)))
+            self._believe(kind, subject, content, found.get((kind, subject)), mark)
+
+    def mark(self) -> int:
+        """Taken before rows are read, for `find_fault`: a change that is noted while they are read says nothing against them."""
+        return self._anchors.mark()
 
     def find_fault(
-        self, rows: Sequence[tuple[Kind, str, Content]], seals: Mapping[tuple[str, str], Sealed]
+        self, rows: Sequence[tuple[Kind, str, Content]], seals: Mapping[tuple[str, str], Sealed], mark: int
     ) -> str | None:
         """Why one of these rows is not believed, in one sentence; None: all are.
 
         Args:
             seals: by (kind, id), read in the same snapshot as the rows.
+            mark: from before they were read.
         """
         if self._held is not None:
             return self._held
         for kind, subject, content in rows:
             try:
-                self._believe(kind, subject, content, seals.get((kind, subject)))
+                self._believe(kind, subject, content, seals.get((kind, subject)), mark)
             except AuthorityTampered as fault:
                 return fault.detail
         return None
@@ -136,9 +144,8 @@ class Seals:
             _tell(kind, subject, "has no seal or a wrong one")
         return right
 
-    def _believe(self, kind: Kind, subject: str, content: Content, seal: Sealed | None) -> None:
-        self._anchors.refresh()
-        anchored = self._anchors.find(kind, subject)
+    def _believe(self, kind: Kind, subject: str, content: Content, seal: Sealed | None, mark: int) -> None:
+        anchored = self._anchors.find(kind, subject, mark)
         why = refuse_age(kind, None if seal is None else seal.revision, anchored)
         if why is None and seal is not None and not self._fits(kind, subject, content, seal):
             why = "does not have the seal of what it says"

@@ -112,18 +112,20 @@ async def load_authorities(
     uow: UnitOfWork, seals: Seals, app_id: AppId, wanted: Sequence[Wanted]
 ) -> list[Authority | None]:
     """What decisions about these wallets rest on, in the order of `wanted`; None where there is no such wallet."""
+    mark = seals.mark()
     rows = await uow.fetch(_AUTHORITIES, _authority_params(app_id, wanted))
-    return _in_order(rows, len(wanted), seals)
+    return _in_order(rows, len(wanted), seals, mark)
 
 
 async def claim_and_load(
     uow: UnitOfWork, seals: Seals, claim_params: tuple[object, ...], app_id: AppId, wanted: Sequence[Wanted]
 ) -> tuple[list[Row], list[Authority | None]]:
     """Insert idempotency keys and load authorities in one round trip; returns the inserted rows and the authorities."""
+    mark = seals.mark()
     async with uow.connection.pipeline():
         claimed = await uow.connection.execute(INSERT_KEYS, claim_params)
         loaded = await uow.connection.execute(_AUTHORITIES, _authority_params(app_id, wanted))
-        return await claimed.fetchall(), _in_order(await loaded.fetchall(), len(wanted), seals)
+        return await claimed.fetchall(), _in_order(await loaded.fetchall(), len(wanted), seals, mark)
 
 
 async def load_documents(
@@ -134,6 +136,7 @@ async def load_documents(
     Raises:
         AuthorityTampered: one of them is not what the service wrote.
     """
+    mark = seals.mark()
     rows = await uow.fetch(
         "select r.app_id, r.policy_id, r.revision, r.document, z.revision as sealed_revision, z.code from policy_revisions r"
         " join unnest(%b::text[], %b::integer[]) as q (policy_id, revision) using (policy_id, revision)"
@@ -146,7 +149,7 @@ async def load_documents(
         content = contents.of_policy_document(row["app_id"], row["document"])
         seal = None if row["code"] is None else Sealed(row["sealed_revision"], bytes(row["code"]))
         found = {} if seal is None else {(str(Kind.POLICY_DOCUMENT), subject): seal}
-        if (fault := seals.find_fault([(Kind.POLICY_DOCUMENT, subject, content)], found)) is not None:
+        if (fault := seals.find_fault([(Kind.POLICY_DOCUMENT, subject, content)], found, mark)) is not None:
             raise AuthorityTampered(fault)
     return {(row["policy_id"], row["revision"]): row["document"] for row in rows}
 
@@ -209,8 +212,9 @@ async def insert_decisions(uow: UnitOfWork, rows: Sequence[Mapping[str, object]]
 async def load_decisions(uow: UnitOfWork, seals: Seals, decision_ids: Sequence[str]) -> dict[str, StoredDecision]:
     """Allowed decisions about transactions, of all apps, with what they rest on as it is now. One that was not made by the
     service is none."""
+    mark = seals.mark()
     rows = await uow.fetch(_DECISIONS, (list(decision_ids),))
-    return {row["decision_id"]: _stored_decision(row, seals) for row in rows if _is_sealed(row, seals)}
+    return {row["decision_id"]: _stored_decision(row, seals, mark) for row in rows if _is_sealed(row, seals)}
 
 
 async def find_decided_session(uow: UnitOfWork, app_id: AppId, decision_id: str) -> str | None:
@@ -293,14 +297,14 @@ def _authority_params(app_id: AppId, wanted: Sequence[Wanted]) -> tuple[object, 
     return ([wallet_id for wallet_id, _ in wanted], [session_id for _, session_id in wanted], app_id)
 
 
-def _in_order(rows: Sequence[Row], count: int, seals: Seals) -> list[Authority | None]:
+def _in_order(rows: Sequence[Row], count: int, seals: Seals, mark: int) -> list[Authority | None]:
     found: list[Authority | None] = [None] * count
     for row in rows:
-        found[row["n"] - 1] = _authority(row, seals)
+        found[row["n"] - 1] = _authority(row, seals, mark)
     return found
 
 
-def _authority(row: Row, seals: Seals) -> Authority:
+def _authority(row: Row, seals: Seals, mark: int) -> Authority:
     session = None
     if row["session_id"] is not None:
         limit = row["max_value_per_transaction"]
@@ -331,7 +335,7 @@ def _authority(row: Row, seals: Seals) -> Authority:
         auth_share=bytes(row["auth_share"]),
         session=session,
         revisions={policy: revision for policy, (revision, *_) in row["policies"].items()} | row["set_revisions"],
-        fault=seals.find_fault(_sealed_rows(row), read_seals(row["seals"])),
+        fault=seals.find_fault(_sealed_rows(row), read_seals(row["seals"]), mark),
     )
 
 
@@ -404,7 +408,7 @@ def _caps(row: Row) -> SessionCaps | None:
     return SessionCaps(session_id=row["session_id"], **caps)
 
 
-def _stored_decision(row: Row, seals: Seals) -> StoredDecision:
+def _stored_decision(row: Row, seals: Seals, mark: int) -> StoredDecision:
     intent = row["intent"]
     return StoredDecision(
         decision=Decision(
@@ -438,7 +442,7 @@ def _stored_decision(row: Row, seals: Seals) -> StoredDecision:
             idempotency_key="",
             correlation_id=row["correlation_id"],
         ),
-        authority=_authority(row, seals),
+        authority=_authority(row, seals, mark),
     )
 
 

@@ -3,6 +3,7 @@ nothing is signed, and nobody is let in."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -290,9 +291,25 @@ async def test_rollback__seen_by_another_process_after_a_restart(world: World, t
 
     later = Seals(key, Anchors(key, path))
     for seals in (changing, other, later):
-        assert seals.find_fault([(Kind.POLICY, "p", old)], {("policy", "p"): kept}) == (
+        assert seals.find_fault([(Kind.POLICY, "p", old)], {("policy", "p"): kept}, seals.mark()) == (
             "the policy p is at revision 1 and was at 2"
         )
+
+
+async def test_change__while_others_decide__is_not_taken_for_tampering(world: World) -> None:
+    app = await world.app()
+    wallet = await world.wallet(app)
+
+    async def change() -> None:
+        for _ in range(20):
+            document = {"name": "p", "chain_type": "ethereum", "rules": ALLOW_ALL}
+            await world.custody.update_policy(app, wallet.policy_ids[0], document)
+
+    async def ask() -> None:
+        for _ in range(40):
+            assert (await world.custody.preview(app, wallet.id, message())).ruling.allowed
+
+    await asyncio.gather(change(), *(ask() for _ in range(4)))
 
 
 async def test_change__of_what_was_edited__is_never_sealed_over(world: World, attacker: Attacker) -> None:
